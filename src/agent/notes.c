@@ -1,0 +1,104 @@
+/* Decisions in the log: "sentence reason=code member=... value=...", once per change. */
+#include "agent.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "pgheir/base/clock.h"
+#include "pgheir/base/log.h"
+#include "pgheir/base/str.h"
+
+enum { NOTES_TEXT_SIZE = 512 };
+
+static enum log_level
+notes_level(enum reason reason)
+{
+    switch (reason_severity(reason)) {
+    case 'D':
+        return LOG_LEVEL_DEBUG;
+    case 'W':
+        return LOG_LEVEL_WARNING;
+    case 'E':
+        return LOG_LEVEL_ERROR;
+    default:
+        return LOG_LEVEL_INFO;
+    }
+}
+
+const char *
+notes_format(enum reason reason, const char *member, int64_t value, char *out, size_t size)
+{
+    int length = snprintf(out, size, "%s reason=%s", reason_sentence(reason), reason_code(reason));
+
+    if (!str_is_empty(member) && length > 0 && (size_t)length < size)
+        length += snprintf(out + length, size - (size_t)length, " member=%s", member);
+    if (value != 0 && length > 0 && (size_t)length < size)
+        (void)snprintf(out + length, size - (size_t)length, " value=%" PRId64, value);
+    return out;
+}
+
+/* What Patroni writes once per loop, because people and tools look for it. */
+void
+notes_on_heartbeat(void *arg)
+{
+    struct agent *agent = arg;
+    const char *name = agent->identity.name;
+    struct core_status status;
+    const char *pause;
+
+    loop_timer_arm(agent->heartbeat, clock_boot_ms() + agent_policy(agent)->loop_wait_ms);
+    if (!agent->is_open)
+        return;
+    agent_describe(agent, &status);
+    pause = status.paused ? "PAUSE: " : "";
+    if (status.is_primary_serving)
+        log_info("%sno action. I am (%s), the leader with the lock", pause, name);
+    else if (status.reason == REASON_FOLLOWING_LEADER)
+        log_info("%sno action. I am (%s), a secondary, and following a leader (%s)", pause, name,
+                 status.reason_member);
+    else if (status.paused)
+        log_info("PAUSE: no action. I am (%s)", name);
+}
+
+static uint32_t
+notes_hash(const char *text)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+
+    for (; *text != '\0'; text++)
+        hash = (hash ^ (unsigned char)*text) * 16777619u;
+    return hash;
+}
+
+/* True if this very decision was taken a moment ago, and again and again since. */
+static bool
+notes_is_repeated(struct agent *agent, const struct action *action)
+{
+    struct agent_noted *last = &agent->noted[action->u.note.reason];
+    struct agent_noted new = {.seen_at_ms = clock_boot_ms(),
+                              .value = action->u.note.value,
+                              .member_hash = notes_hash(action->u.note.member)};
+    int64_t span_ms = 3 * agent_policy(agent)->loop_wait_ms;
+    bool is_repeated = last->seen_at_ms != 0 && last->value == new.value &&
+                       last->member_hash == new.member_hash &&
+                       new.seen_at_ms - last->seen_at_ms < span_ms;
+
+    *last = new;
+    return is_repeated;
+}
+
+void
+notes_write(struct agent *agent, const struct action *action)
+{
+    enum reason reason = action->u.note.reason;
+    char text[NOTES_TEXT_SIZE];
+
+    if (notes_is_repeated(agent, action))
+        return;
+    (void)notes_format(reason, action->u.note.member, action->u.note.value, text, sizeof(text));
+    /* Both identities are needed to see which of the two is the mistake (BC-02). */
+    if (reason == REASON_FOREIGN_SYSID && agent_view(agent) != NULL)
+        log_error("%s cluster=%" PRIu64, text, agent_view(agent)->sysid);
+    else
+        log_line(notes_level(reason), "%s", text);
+}
