@@ -1,0 +1,274 @@
+/* The right to write: what counts as a renewal, and what happens when it ends. */
+#include "core_rig.h"
+
+static const int64_t margin_ms = 500; /* max(300, 5000 / 10) */
+static const int64_t lead_ms = 1000;  /* max(500, 5000 / 5) */
+
+static void fence_counts_from_the_moment_of_sending(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    int64_t sent_at_ms = rig.now_ms;
+    assert_int_equal(rig.core.key.fence_until_ms, sent_at_ms + RIG_TTL_MS - margin_ms);
+    rig_tick(&rig, 1700);
+    assert_non_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE));
+    sent_at_ms = rig.now_ms;
+    rig.now_ms += 900; /* a slow answer must not stretch the right */
+    rig_answer_full(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK, sent_at_ms, RIG_TTL_MS);
+    rig_post_view(&rig, true);
+    assert_int_equal(rig.core.key.fence_until_ms, sent_at_ms + RIG_TTL_MS - margin_ms);
+    const struct action *fence = rig_find(&rig, ACTION_FENCE);
+    assert_non_null(fence);
+    assert_int_equal(fence->u.fence.kind, FENCE_UNTIL);
+    assert_int_equal(fence->u.fence.until_ms, rig.core.key.fence_until_ms);
+}
+
+static void keepalive_without_a_later_read_does_not_count(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    int64_t fence_ms = rig.core.key.fence_until_ms;
+    rig_tick(&rig, 1700);
+    rig_post_view(&rig, true); /* the read of the loop, sent before the keepalive's answer */
+    assert_int_equal(rig.core.key.fence_until_ms, fence_ms);
+    rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK);
+    assert_non_null(rig_find_call(&rig, CALL_VIEW_READ));
+    assert_int_equal(rig.core.key.fence_until_ms, fence_ms);
+    rig_post_view(&rig, false); /* the watch proves nothing */
+    assert_int_equal(rig.core.key.fence_until_ms, fence_ms);
+    rig.now_ms += 10;
+    struct event event = rig_event(&rig, EVENT_VIEW);
+    event.u.view.view = rig_view(&rig);
+    event.u.view.from_read = true;
+    event.u.view.sent_at_ms = rig.core.lease.answered_at_ms - 1; /* sent before the answer */
+    rig_step(&rig, &event);
+    assert_int_equal(rig.core.key.fence_until_ms, fence_ms);
+}
+
+static void keepalive_under_another_raft_term_does_not_count(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    int64_t fence_ms = rig.core.key.fence_until_ms;
+    rig_tick(&rig, 1700);
+    rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK);
+    rig.raft_term = 6;
+    rig_post_view(&rig, true);
+    assert_int_equal(rig.core.key.fence_until_ms, fence_ms);
+    assert_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE)); /* not at the pace of the answers */
+    rig_tick(&rig, 50);
+    assert_non_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE));
+}
+
+static void renewal_is_due_every_third_of_ttl(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_answer(&rig, CALL_MEMBER_PUT, OUTCOME_OK);
+    rig_tick(&rig, RIG_TTL_MS / 3 - 1);
+    assert_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE));
+    rig_tick(&rig, 1);
+    assert_non_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE));
+}
+
+static void demotes_before_the_fence(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    int64_t due_ms = rig.core.key.fence_until_ms - lead_ms;
+    rig_tick(&rig, due_ms - rig.now_ms - 1);
+    assert_null(rig_find_op(&rig, OP_STOP));
+    rig_tick(&rig, 1);
+    const struct action *stop = rig_find_op(&rig, OP_STOP);
+    assert_non_null(stop);
+    assert_int_equal(stop->u.op.stop_mode, STOP_FAST);
+    assert_true(stop->u.op.deadline_ms < rig.core.key.fence_until_ms);
+    assert_true(rig_noted(&rig, REASON_DEMOTE_FENCE));
+}
+
+static void deadline_is_armed_for_the_demotion(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    while (rig_find_op(&rig, OP_STOP) == NULL) {
+        int64_t next_ms = core_deadline(&rig.core);
+        assert_true(next_ms > rig.now_ms);
+        assert_true(next_ms <= rig.core.key.fence_until_ms - lead_ms);
+        rig_tick(&rig, next_ms - rig.now_ms);
+    }
+    assert_int_equal(rig.now_ms, rig.core.key.fence_until_ms - lead_ms);
+}
+
+/* LC-01: on waking the first act is to compare the fence with the clock, whatever the event
+ * says. */
+static void frozen_leader_stops_first(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig.now_ms += 60000;
+    rig_post_view(&rig, true); /* an old picture that still shows our key */
+    const struct action *stop = rig_find_op(&rig, OP_STOP);
+    assert_non_null(stop);
+    assert_int_equal(stop->u.op.stop_mode, STOP_IMMEDIATE);
+    struct core_status status;
+    core_describe(&rig.core, rig.now_ms, &status);
+    assert_false(status.is_leader);
+    assert_false(status.is_primary_serving);
+}
+
+static void leader_answer_ends_with_the_fence(void **state)
+{
+    struct rig rig;
+    struct core_status status;
+    (void)state;
+    rig_start_leader(&rig);
+    core_describe(&rig.core, rig.core.key.fence_until_ms - 1, &status);
+    assert_true(status.is_primary_serving);
+    core_describe(&rig.core, rig.core.key.fence_until_ms, &status);
+    assert_false(status.is_leader);
+    assert_int_equal(status.fence_left_ms, 0);
+}
+
+static void stops_at_once_when_somebody_else_has_the_key(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_set_leader(&rig, "you", RIG_OTHER_LEASE);
+    rig_post_view(&rig, false);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+    assert_true(rig_noted(&rig, REASON_DEMOTE_LOST_KEY));
+    assert_false(rig.core.key.create_revision != 0);
+}
+
+static void same_name_under_another_lease_is_not_our_key(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_set_leader(&rig, "me", 12345);
+    rig_post_view(&rig, true);
+    assert_int_equal(rig.core.key.create_revision, 0);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+}
+
+/* LC-06, ET-05: a deleted key is created again inside our own fence, not afterwards. */
+static void vanished_key_is_created_again(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    int64_t fence_ms = rig.core.key.fence_until_ms;
+    rig_set_leader(&rig, NULL, 0);
+    rig_post_view(&rig, false);
+    assert_true(rig_noted(&rig, REASON_KEY_VANISHED));
+    assert_null(rig_find_op(&rig, OP_STOP));
+    assert_non_null(rig_find_call(&rig, CALL_LEADER_ACQUIRE));
+    struct core_status status;
+    core_describe(&rig.core, rig.now_ms, &status);
+    assert_false(status.is_leader); /* RC-01: no 200 in between */
+    rig_tick(&rig, fence_ms - lead_ms - rig.now_ms);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+}
+
+static void lost_lease_is_told_and_read_again(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_tick(&rig, 1700);
+    rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_LEASE_GONE);
+    assert_true(rig_noted(&rig, REASON_LEASE_LOST));
+    assert_non_null(rig_find_call(&rig, CALL_LEASE_GRANT));
+}
+
+static void next_agent_carries_on(void **state)
+{
+    struct rig rig;
+    struct core_saved saved;
+    (void)state;
+    rig_start_leader(&rig);
+    core_save(&rig.core, &saved);
+    int64_t fence_ms = rig.core.key.fence_until_ms;
+    struct identity identity = rig.core.identity;
+    core_init(&rig.core, &identity, 2, &saved, rig.now_ms + 50);
+    rig.now_ms += 50;
+    rig_post_local(&rig);
+    assert_null(rig_find_op(&rig, OP_STOP));
+    assert_null(rig_find(&rig, ACTION_FENCE));
+    rig_post_view(&rig, true);
+    assert_int_equal(rig.core.key.fence_until_ms, fence_ms);
+    /* and it still demotes in time if etcd never answers it */
+    rig_tick(&rig, fence_ms - lead_ms - rig.now_ms);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+}
+
+static void next_agent_demotes_even_without_a_view(void **state)
+{
+    struct rig rig;
+    struct core_saved saved;
+    (void)state;
+    rig_start_leader(&rig);
+    core_save(&rig.core, &saved);
+    struct identity identity = rig.core.identity;
+    core_init(&rig.core, &identity, 2, &saved, rig.now_ms);
+    rig_post_local(&rig);
+    rig_tick(&rig, saved.fence_until_ms - lead_ms - rig.now_ms);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+}
+
+static void changed_ttl_moves_the_key_to_a_new_lease(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_view(&rig)->policy.ttl_ms = 10000;
+    rig_post_view(&rig, false);
+    const struct action *grant = rig_find_call(&rig, CALL_LEASE_GRANT);
+    assert_non_null(grant);
+    assert_int_equal(grant->u.call.ttl_ms, 10000);
+    struct event event = rig_event(&rig, EVENT_CALL);
+    event.u.call.call = CALL_LEASE_GRANT;
+    event.u.call.outcome = OUTCOME_OK;
+    event.u.call.sent_at_ms = rig.now_ms;
+    event.u.call.raft_term = rig.raft_term;
+    event.u.call.lease_id = 555;
+    event.u.call.ttl_ms = 10000;
+    rig_step(&rig, &event);
+    const struct action *move = rig_find_call(&rig, CALL_LEADER_MOVE);
+    assert_non_null(move);
+    assert_int_equal(move->u.call.lease_id, 555);
+    assert_int_equal(move->u.call.create_revision, rig.core.key.create_revision);
+    rig_answer(&rig, CALL_LEADER_MOVE, OUTCOME_OK);
+    assert_int_equal(rig.core.lease.id, 555);
+    assert_null(rig_find_call(&rig, CALL_LEASE_GRANT));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fence_counts_from_the_moment_of_sending),
+        cmocka_unit_test(keepalive_without_a_later_read_does_not_count),
+        cmocka_unit_test(keepalive_under_another_raft_term_does_not_count),
+        cmocka_unit_test(renewal_is_due_every_third_of_ttl),
+        cmocka_unit_test(demotes_before_the_fence),
+        cmocka_unit_test(deadline_is_armed_for_the_demotion),
+        cmocka_unit_test(frozen_leader_stops_first),
+        cmocka_unit_test(leader_answer_ends_with_the_fence),
+        cmocka_unit_test(stops_at_once_when_somebody_else_has_the_key),
+        cmocka_unit_test(same_name_under_another_lease_is_not_our_key),
+        cmocka_unit_test(vanished_key_is_created_again),
+        cmocka_unit_test(lost_lease_is_told_and_read_again),
+        cmocka_unit_test(next_agent_carries_on),
+        cmocka_unit_test(next_agent_demotes_even_without_a_view),
+        cmocka_unit_test(changed_ttl_moves_the_key_to_a_new_lease),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
