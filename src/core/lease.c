@@ -8,7 +8,11 @@
 
 #include "internal.h"
 
-enum { UNCONFIRMED_PACE_MS = 50, TTL_MIN_MS = 2000 /* what etcd grants */ };
+enum {
+    UNCONFIRMED_PACE_MS = 50,
+    LEASE_GONE_GRACE_MS = 500, /* to create the key anew once etcd knows our lease no more */
+    TTL_MIN_MS = 2000          /* what etcd grants */
+};
 
 static int64_t wanted_ttl_ms(const struct core *core)
 {
@@ -229,11 +233,23 @@ void lease_on_view(struct step *step, const struct event *event)
     }
 }
 
+/* etcd does not know our lease any more. Either it was taken from us, or our clock stood still while
+ * it ran out (a virtual machine was paused), and then nobody waits for our fence. So what is left
+ * of the right is the time in which the key can be created again. */
+static void shorten_right(struct core *core)
+{
+    int64_t until_ms = core->now_ms + LEASE_GONE_GRACE_MS + demote_lead_ms(core);
+
+    core->key.fence_until_ms = min_ms(core->key.fence_until_ms, until_ms);
+    core->grace_until_ms = min_ms(core->grace_until_ms, until_ms);
+}
+
 static void on_lease_gone(struct step *step)
 {
     struct core *core = step->core;
 
     note(step, REASON_LEASE_LOST, NULL, core->lease.id);
+    shorten_right(core);
     core->lease = (struct core_lease){.ttl_ms = core->lease.ttl_ms};
     core->read_at_ms = core->now_ms;
 }
@@ -263,6 +279,7 @@ static void on_grant(struct step *step, const struct event *event)
         .renew_at_ms = event->u.call.sent_at_ms + policy_renew_interval_ms(event->u.call.ttl_ms),
     };
     core->member_dirty = true;
+    core->calls[CALL_LEADER_ACQUIRE].retry_at_ms = 0; /* it failed for want of a lease */
 }
 
 static void on_move(struct step *step, const struct event *event)

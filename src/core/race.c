@@ -72,8 +72,9 @@ static int64_t former_fence_ms(const struct core *core)
                    former->lost_at_ms >= former->expires_at_ms - EXPIRY_SLACK_MS;
     /* A lease that ran out takes the fence with it. A key that was deleted, or a lease revoked
      * early, does not: its holder may write for up to one ttl after the last proof that it could
-     * still be renewed. */
-    return expired ? 0 : former->lost_at_ms + core->lease.ttl_ms;
+     * still be renewed. Neither does a lease that ran out while the holder's clock stood still (a
+     * virtual machine was paused), and that one can only be known from its own words. */
+    return expired ? former->told_until_ms : former->lost_at_ms + core->lease.ttl_ms;
 }
 
 /* While somebody else leads: how long its lease still lasts, and whether it is silent. */
@@ -282,6 +283,9 @@ static void mark_former(struct core *core, const struct event *event)
         if (strcmp(peer->name, core->former.name) != 0)
             continue;
         core->former.is_silent = !peer->reachable;
+        if (peer->reachable)
+            core->former.told_until_ms =
+                peer->is_primary && peer->fence_left_ms > 0 ? core->now_ms + peer->fence_left_ms : 0;
         if (peer->reachable && !peer->is_primary && core->former.lost_at_ms != 0 &&
             (!peer->is_pgheir || peer->fence_left_ms <= 0))
             core->former.is_harmless = true;

@@ -211,6 +211,8 @@ static const struct verb node_verbs[] = {
     {"thaw", "postmaster", FAULT_POSTMASTER_FREEZE, true},
     {"freeze", "machine", FAULT_NODE_FREEZE, false},
     {"thaw", "machine", FAULT_NODE_FREEZE, true},
+    {"freeze", "vm", FAULT_VM_PAUSE, false},
+    {"thaw", "vm", FAULT_VM_PAUSE, true},
     {"cut", "etcd", FAULT_CUT_ETCD, false},
     {"join", "etcd", FAULT_CUT_ETCD, true},
     {"cut", "peers", FAULT_CUT_PEERS, false},

@@ -71,6 +71,7 @@ struct core_former {
     int64_t lease_id;
     int64_t expires_at_ms;  /* not before: from the last answer about its lease; 0 never asked */
     int64_t lost_at_ms;     /* when the cluster became leaderless; 0 it is not */
+    int64_t told_until_ms;  /* it said itself that it may write until then; 0 it did not */
     bool left_cleanly;      /* its member key says that it stopped */
     bool is_harmless;       /* it answered since the loss, and not as a primary */
     bool is_silent;         /* asked ahead, it did not answer */
@@ -172,7 +173,8 @@ struct core {
     bool policy_is_seen;
     bool cluster_is_known; /* initialize was seen done: nothing is ever bootstrapped after that */
     uint64_t cluster_id; /* of the etcd that the keys live in; 0 before the first view */
-    int64_t etcd_seen_at_ms;
+    int64_t began_at_ms;     /* this agent's life */
+    int64_t etcd_seen_at_ms; /* 0 never */
     int64_t read_at_ms;
     int64_t ask_lease_at_ms;
     const struct local *local; /* NULL before the first one */
