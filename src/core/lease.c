@@ -233,9 +233,9 @@ void lease_on_view(struct step *step, const struct event *event)
     }
 }
 
-/* etcd does not know our lease any more. Either it was taken from us, or our clock stood still while
- * it ran out (a virtual machine was paused), and then nobody waits for our fence. So what is left
- * of the right is the time in which the key can be created again. */
+/* etcd does not know our lease any more. Either it was taken from us, or our clock stood still
+ * while it ran out (a virtual machine was paused), and then nobody waits for our fence. So what
+ * is left of the right is the time in which the key can be created again. */
 static void shorten_right(struct core *core)
 {
     int64_t until_ms = core->now_ms + LEASE_GONE_GRACE_MS + demote_lead_ms(core);

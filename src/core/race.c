@@ -283,9 +283,10 @@ static void mark_former(struct core *core, const struct event *event)
         if (strcmp(peer->name, core->former.name) != 0)
             continue;
         core->former.is_silent = !peer->reachable;
-        if (peer->reachable)
-            core->former.told_until_ms =
-                peer->is_primary && peer->fence_left_ms > 0 ? core->now_ms + peer->fence_left_ms : 0;
+        if (peer->reachable) {
+            bool may_write = peer->is_primary && peer->fence_left_ms > 0;
+            core->former.told_until_ms = may_write ? core->now_ms + peer->fence_left_ms : 0;
+        }
         if (peer->reachable && !peer->is_primary && core->former.lost_at_ms != 0 &&
             (!peer->is_pgheir || peer->fence_left_ms <= 0))
             core->former.is_harmless = true;

@@ -123,8 +123,14 @@ static void judge_two_writers(struct world *w, struct node *n, struct node *othe
 
 static void judge_right_to_write(struct world *w, struct node *n)
 {
+    const struct fence *fence = &n->fence;
+
+    /* The supervisor is dead and the signals are on their way: what it allowed still counts. */
+    if (n->supervisor == PROC_DEAD && n->supervisor_died_us != 0 &&
+        w->now_us - n->supervisor_died_us < NETS_SLACK_MS * US_PER_MS)
+        fence = &n->last_fence;
     /* A disk that takes writes again does so under a fence on which the nets are just acting. */
-    if (!fence_allows_writer(&n->fence, clock_now_ms(w, n) - NETS_SLACK_MS) &&
+    if (!fence_allows_writer(fence, clock_now_ms(w, n) - NETS_SLACK_MS) &&
         !is_in_old_time(w, n))
         judge_find(w, "right to write", "%s begins to write without a fence", n->name);
     if (n->fence.kind == FENCE_DISARMED || is_in_old_time(w, n) || was_robbed(w, n))

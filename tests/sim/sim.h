@@ -297,6 +297,8 @@ struct node {
     struct fence fence;
     uint32_t nets_serial;
     int64_t armed_us; /* end of the last time without a fence, in a pause */
+    struct fence last_fence;    /* of a supervisor that died, and */
+    int64_t supervisor_died_us; /* when */
     int64_t nets_at_us; /* when NETS is due; 0 not armed */
     struct core_saved saved;
     bool has_saved;

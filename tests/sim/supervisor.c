@@ -43,6 +43,8 @@ static void supervisor_die(struct world *w, struct node *n, const char *why)
     n->supervisor = PROC_DEAD;
     n->supervisor_epoch++;
     n->has_saved = false;
+    n->last_fence = n->fence;
+    n->supervisor_died_us = w->now_us;
     fence_clear(&n->fence);
     agent_kill(w, n);
     world_post(w, w->now_us + draw(w, 500, 5000), EV_PG_KILL, n->index, 0, 0);
