@@ -17,7 +17,9 @@ void core_init(struct core *core, const struct identity *identity, uint64_t seed
     core->identity = *identity;
     prng_seed(&core->prng, seed);
     core->now_ms = now_ms;
-    core->planned_at_ms = now_ms;
+    core->silent_since_ms = now_ms;
+    core->planned_at_ms = INT64_MAX; /* nothing is planned yet, so the first step cannot be late */
+    policy_init(&core->policy);
     core->lease.ttl_ms = DEFAULT_TTL_MS;
     core->conf_stale = true;
     core->follow.check_wanted = true;
@@ -107,6 +109,8 @@ static void on_view(struct step *step, const struct event *event)
 {
     struct core *core = step->core;
 
+    if (core->view == NULL)
+        core->silent_since_ms = core->now_ms; /* whoever made it has just heard etcd */
     core->view = event->u.view.view;
     if (core->cluster_id != 0 && core->cluster_id != core->view->cluster_id)
         forget_store(step);

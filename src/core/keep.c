@@ -90,12 +90,12 @@ static void keep_config(struct step *step)
     conf_apply(step);
 }
 
-/* Silence is said once, and so is its end. */
+/* Silence is said once, and so is its end. It counts from our start, when etcd was away before. */
 static void watch_etcd(struct step *step)
 {
     struct core *core = step->core;
     const struct policy *policy = policy_of(core);
-    int64_t silent_ms = core->now_ms - core->etcd_seen_at_ms;
+    int64_t silent_ms = core->now_ms - max_ms(core->etcd_seen_at_ms, core->silent_since_ms);
     bool is_silent = silent_ms > policy->loop_wait_ms + policy->retry_timeout_ms;
 
     if (is_silent == core->etcd_is_silent)
@@ -110,6 +110,7 @@ void keep_house(struct step *step)
 {
     struct core *core = step->core;
 
+    watch_etcd(step);
     if (core->view == NULL || core->local == NULL)
         return;
     /* A policy that was just read may want a quicker pace than the one we began with. */
@@ -120,7 +121,6 @@ void keep_house(struct step *step)
         core->member_dirty = true;
         core->status_due = true;
     }
-    watch_etcd(step);
     keep_member(step);
     keep_config(step);
     race_watch_holder(step);

@@ -251,6 +251,39 @@ static void changed_ttl_moves_the_key_to_a_new_lease(void **state)
     assert_null(rig_find_call(&rig, CALL_LEASE_GRANT));
 }
 
+/* The agent asks etcd about its name before the core hears anything. */
+static void start_is_neither_late_nor_silent(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig);
+    rig.now_ms += 4000;
+    rig_become_standby(&rig, 1000);
+    rig_post_local(&rig);
+    assert_false(rig_noted(&rig, REASON_TILT));
+    rig_post_view(&rig, false);
+    assert_false(rig_noted(&rig, REASON_ETCD_SILENT));
+}
+
+static void silence_counts_from_the_start(void **state)
+{
+    struct rig rig;
+    struct policy policy;
+    (void)state;
+    policy_init(&policy);
+    rig_init(&rig);
+    rig_become_standby(&rig, 1000);
+    rig_post_local(&rig);
+    rig_tick(&rig, policy.loop_wait_ms + policy.retry_timeout_ms);
+    assert_false(rig_noted(&rig, REASON_ETCD_SILENT));
+    rig_tick(&rig, 1);
+    assert_true(rig_noted(&rig, REASON_ETCD_SILENT));
+    rig_tick(&rig, 1000);
+    assert_false(rig_noted(&rig, REASON_ETCD_SILENT));
+    rig_post_view(&rig, true);
+    assert_true(rig_noted(&rig, REASON_ETCD_BACK));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +302,8 @@ int main(void)
         cmocka_unit_test(next_agent_carries_on),
         cmocka_unit_test(next_agent_demotes_even_without_a_view),
         cmocka_unit_test(changed_ttl_moves_the_key_to_a_new_lease),
+        cmocka_unit_test(start_is_neither_late_nor_silent),
+        cmocka_unit_test(silence_counts_from_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
