@@ -3,6 +3,7 @@
 Uses the same small library as the end-to-end tests (tests/e2e/lib): real etcd, real PostgreSQL."""
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ FOLDER = os.path.abspath(sys.argv[1])
 KEEP = "--keep" in sys.argv[2:]
 sys.path.insert(0, os.path.join(FOLDER, "lib"))
 
-from cluster import REST_PASSWORD, REST_USER, Cluster, find_bin  # noqa: E402
+from cluster import PASSWORDS, REST_PASSWORD, REST_USER, Cluster, find_bin  # noqa: E402
 from etcd import EtcdCluster, wait_for  # noqa: E402
 
 NODES = 3
@@ -54,6 +55,11 @@ class Ports:
         return port
 
 
+class DemoCluster(Cluster):
+    def save_artefacts(self):
+        """Nothing: the logs go with their folder, and show_failure() has shown what they say."""
+
+
 class Story:
     def __init__(self, etcd, cluster):
         self.etcd, self.cluster = etcd, cluster
@@ -71,10 +77,10 @@ class Story:
     def watch(self, done, writer, timeout_s, what):
         """Once a second, until done: who leads, what each node says, how many rows were acknowledged."""
         begin = time.monotonic()
-        before = writer.ack_count()
+        before, moment = writer.ack_count(), begin
         while True:
             finished = done()
-            acked = writer.ack_count()
+            acked, now = writer.ack_count(), time.monotonic()
             states = []
             for node in self.cluster.nodes:
                 status = node.status(timeout_s=0.3) if node.is_running() else None
@@ -82,10 +88,10 @@ class Story:
                     states.append("%s: -" % node.name)
                 else:
                     states.append("%s: %s %s" % (node.name, status["role"], status["state"]))
-            say("  %4.1f s  leader key: %-6s  %s  rows/s %d" % (
-                time.monotonic() - begin, self.cluster.key("leader") or "none", "  ".join(states),
-                acked - before))
-            before = acked
+            say("  %4.1f s  leader key: %-6s  %s  rows/s %.0f" % (
+                now - begin, self.cluster.key("leader") or "none", "  ".join(states),
+                (acked - before) / max(now - moment, 0.001)))
+            before, moment = acked, now
             if finished:
                 return
             if time.monotonic() - begin > timeout_s:
@@ -106,7 +112,7 @@ class Story:
 
     def begin(self):
         title("Three members of etcd, three nodes, all on 127.0.0.1, as user %s"
-              % os.environ.get("USER", os.getuid()))
+              % pwd.getpwuid(os.getuid()).pw_name)
         for node in self.cluster.nodes:
             say("  %s: PostgreSQL %d, REST %d" % (node.name, node.pg_port, node.rest_port))
         say("  etcd: %s" % ", ".join(self.etcd.client_urls()))
@@ -174,10 +180,12 @@ class Story:
         config = self.cluster.nodes[0].config_path
         say("  pgheirctl:  %s -c %s list" % (find_bin("pgheirctl"), config))
         for node in self.cluster.nodes:
-            say("  %s:  psql 'host=127.0.0.1 port=%d user=postgres'   REST http://127.0.0.1:%d/patroni   "
-                "log %s" % (node.name, node.pg_port, node.rest_port, node.log_path))
-        say("  REST writes need %s:%s; the passwords of PostgreSQL are in %s" % (REST_USER,
-                                                                               REST_PASSWORD, config))
+            say("  %s:  psql -h 127.0.0.1 -p %d -U postgres   REST http://127.0.0.1:%d/patroni   log %s"
+                % (node.name, node.pg_port, node.rest_port, node.log_path))
+        say("  The password of postgres is %s; REST writes need %s:%s"
+            % (PASSWORDS["superuser"], REST_USER, REST_PASSWORD))
+        if not KEEP:
+            say("  All of this ends and goes now; scripts/demo --keep leaves it up until Ctrl-C.")
 
     def tell(self):
         self.begin()
@@ -199,10 +207,16 @@ class Story:
 
 
 def interruptible():
+    """The first signal ends the story. Ctrl-C comes twice, from the terminal and from the script that
+    started us, and nothing may disturb the cleaning up."""
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
     def stop(*_):
+        for signo in signals:
+            signal.signal(signo, lambda *_: None)
         raise KeyboardInterrupt
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for signo in signals:
+        signal.signal(signo, stop)
 
 
 def change(node, config):
@@ -226,8 +240,8 @@ def main():
         node_ports += [ports.take(5432 + n), ports.take(8008 + n)]
     with contextlib.ExitStack() as stack:
         etcd = stack.enter_context(EtcdCluster(3, os.path.join(FOLDER, "etcd"), ports=etcd_ports))
-        cluster = stack.enter_context(Cluster(NODES, os.path.join(FOLDER, "nodes"), etcd,
-                                              change=change, ports=node_ports))
+        cluster = stack.enter_context(DemoCluster(NODES, os.path.join(FOLDER, "nodes"), etcd,
+                                                  change=change, ports=node_ports))
         story = Story(etcd, cluster)
         try:
             story.tell()
