@@ -199,18 +199,19 @@ static void judge_primary(struct verdict *verdict, const struct peer_answer *pee
                             : RACE_PACE_MS;
 }
 
-/* etcd was away for everybody, and we are the first to see it back: the others will be in a
- * moment. */
-static bool is_etcd_just_back(const struct core *core)
+/* etcd is away or slow for us as well, or was a moment ago: a peer that does not hear it is no
+ * worse off than we are. */
+static bool is_etcd_poor_for_us(const struct core *core)
 {
-    return core->etcd_back_at_ms != 0 &&
-           core->now_ms - core->etcd_back_at_ms < policy_of(core)->retry_timeout_ms;
+    return core->etcd_is_silent ||
+           (core->etcd_back_at_ms != 0 &&
+            core->now_ms - core->etcd_back_at_ms < policy_of(core)->retry_timeout_ms);
 }
 
 static bool peer_could_win(const struct core *core, const struct peer_answer *peer)
 {
     return peer->reachable && peer->running && !peer->is_primary && !peer->nofailover &&
-           !peer->watchdog_failed && (!peer->etcd_silent || is_etcd_just_back(core)) &&
+           !peer->watchdog_failed && (!peer->etcd_silent || is_etcd_poor_for_us(core)) &&
            peer->received_lsn > 0 &&
            view_find_member(core->view, peer->name) != NULL &&
            (peer->timeline == 0 ||

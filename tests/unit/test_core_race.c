@@ -161,6 +161,21 @@ static void others_that_cannot_lead_do_not_block(void **state)
     goes_on(peer);
 }
 
+/* Slow etcd for everybody: a peer that does not hear it is no worse off than we are. */
+static void peer_ahead_is_waited_for_when_etcd_is_silent_for_both(void **state)
+{
+    struct peer_answer peer = rig_standby("she", 9000);
+    struct rig rig;
+    (void)state;
+    peer.etcd_silent = true;
+    rig_start_follower(&rig);
+    lose_leader(&rig);
+    rig.core.etcd_is_silent = true;
+    rig_peers(&rig, &peer, 1);
+    assert_null(rig_find_call(&rig, CALL_LEADER_ACQUIRE));
+    assert_int_equal(rig.core.reason, REASON_RACE_PEER_AHEAD);
+}
+
 static void stays_out_itself(struct rig *rig, enum reason why)
 {
     lose_leader(rig);
@@ -261,6 +276,40 @@ static void winner_of_a_lease_revoked_early_waits(void **state)
     assert_non_null(rig_find_call(&rig, CALL_TIMELINE_CLAIM));
 }
 
+/* A virtual machine was paused, its clock with it: the lease ran out, the fence did not. */
+static void winner_waits_for_the_fence_that_the_holder_named(void **state)
+{
+    struct rig rig;
+    struct peer_answer you = rig_standby("you", 5000);
+    (void)state;
+    rig_start_follower(&rig);
+    rig_answer_full(&rig, CALL_LEASE_ASK, OUTCOME_OK, rig.now_ms, 1000);
+    rig.now_ms += 1000;
+    rig_view(&rig)->member_count = 0;
+    rig_add_member(&rig, "she", 99);
+    rig_set_leader(&rig, NULL, 0);
+    rig_post_view(&rig, false);
+    you.is_primary = true;
+    you.fence_left_ms = 3000;
+    rig_peers(&rig, &you, 1);
+    assert_int_equal(rig.core.reason, REASON_RACE_PEER_PRIMARY);
+    rig_tick(&rig, 500);
+    you = (struct peer_answer){.fence_left_ms = -1};
+    rig_text(you.name, sizeof(you.name), "you");
+    rig_peers(&rig, &you, 1);
+    win(&rig);
+    assert_int_equal(rig.core.reason, REASON_WAIT_OLD_FENCE);
+    assert_null(rig_find_call(&rig, CALL_TIMELINE_CLAIM));
+    rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK);
+    rig_set_leader(&rig, "me", RIG_LEASE);
+    rig_view(&rig)->leader_create_revision = rig.core.key.create_revision;
+    rig_post_view(&rig, true);
+    rig_tick(&rig, 2400);
+    assert_null(rig_find_call(&rig, CALL_TIMELINE_CLAIM));
+    rig_tick(&rig, 200);
+    assert_non_null(rig_find_call(&rig, CALL_TIMELINE_CLAIM));
+}
+
 static void silent_leader_is_noticed_before_its_lease_ends(void **state)
 {
     struct rig rig;
@@ -351,10 +400,12 @@ int main(void)
         cmocka_unit_test(recognises_its_own_key_after_a_lost_answer),
         cmocka_unit_test(others_go_first),
         cmocka_unit_test(others_that_cannot_lead_do_not_block),
+        cmocka_unit_test(peer_ahead_is_waited_for_when_etcd_is_silent_for_both),
         cmocka_unit_test(unfit_members_do_not_race),
         cmocka_unit_test(tolerable_lag_and_ancestor_may_race),
         cmocka_unit_test(winner_of_a_deleted_key_waits_for_the_old_fence),
         cmocka_unit_test(winner_of_a_lease_revoked_early_waits),
+        cmocka_unit_test(winner_waits_for_the_fence_that_the_holder_named),
         cmocka_unit_test(silent_leader_is_noticed_before_its_lease_ends),
         cmocka_unit_test(replicas_never_found_a_cluster),
         cmocka_unit_test(forced_candidate_waives_lag_but_not_the_key),
