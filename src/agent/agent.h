@@ -123,6 +123,8 @@ struct agent {
     struct rest_link *rest_link;
 
     struct agent_noted noted[REASON_COUNT]; /* for the log: what was said last */
+    uint32_t standing_hash;                 /* of the line that says how it stands */
+    int64_t standing_again_ms;              /* not before, if it is the same line */
 };
 
 /* ---- agent.c ---- */
@@ -169,7 +171,7 @@ void dispatch_actions(struct agent *agent, const struct actions *actions, int64_
 /* ---- notes.c: decisions in the log ---- */
 
 void notes_write(struct agent *agent, const struct action *action);
-/* For the timer that says once per loop_wait that all is well. */
+/* For the timer that looks once per loop_wait whether it is time to say how it stands. */
 void notes_on_heartbeat(void *arg);
 /* The sentence of the present reason with its values, for REST. Returns out. */
 const char *notes_format(enum reason reason, const char *member, int64_t value, char *out,

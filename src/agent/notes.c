@@ -8,7 +8,10 @@
 #include "pgheir/base/log.h"
 #include "pgheir/base/str.h"
 
-enum { NOTES_TEXT_SIZE = 512 };
+enum {
+    NOTES_TEXT_SIZE = 512,
+    NOTES_STANDING_PACE_MS = 9500 /* ten seconds, and no beat of the timer lost to rounding */
+};
 
 static enum log_level
 notes_level(enum reason reason)
@@ -37,29 +40,6 @@ notes_format(enum reason reason, const char *member, int64_t value, char *out, s
     return out;
 }
 
-/* What Patroni writes once per loop, because people and tools look for it. */
-void
-notes_on_heartbeat(void *arg)
-{
-    struct agent *agent = arg;
-    const char *name = agent->identity.name;
-    struct core_status status;
-    const char *pause;
-
-    loop_timer_arm(agent->heartbeat, clock_boot_ms() + agent_policy(agent)->loop_wait_ms);
-    if (!agent->is_open)
-        return;
-    agent_describe(agent, &status);
-    pause = status.paused ? "PAUSE: " : "";
-    if (status.is_primary_serving)
-        log_info("%sno action. I am (%s), the leader with the lock", pause, name);
-    else if (status.reason == REASON_FOLLOWING_LEADER)
-        log_info("%sno action. I am (%s), a secondary, and following a leader (%s)", pause, name,
-                 status.reason_member);
-    else if (status.paused)
-        log_info("PAUSE: no action. I am (%s)", name);
-}
-
 static uint32_t
 notes_hash(const char *text)
 {
@@ -68,6 +48,53 @@ notes_hash(const char *text)
     for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * 16777619u;
     return hash;
+}
+
+/* "" where there is nothing to say. */
+static void
+notes_standing(const struct agent *agent, const struct core_status *status, char *out, size_t size)
+{
+    const char *name = agent->identity.name;
+    const char *pause = status->paused ? "PAUSE: " : "";
+
+    out[0] = '\0';
+    if (status->is_primary_serving)
+        (void)snprintf(out, size, "%sno action. I am (%s), the leader with the lock", pause, name);
+    else if (status->reason == REASON_ETCD_SILENT)
+        (void)snprintf(out, size, "%setcd is not accessible. I am (%s), in the role %s", pause,
+                       name, pg_role_text(status->pg_role));
+    else if (status->reason == REASON_FOLLOWING_LEADER)
+        (void)snprintf(out, size,
+                       "%sno action. I am (%s), a secondary, and following a leader (%s)", pause,
+                       name, status->reason_member);
+    else if (status->paused)
+        (void)snprintf(out, size, "PAUSE: no action. I am (%s)", name);
+}
+
+/* What Patroni writes once per loop, because people and tools look for it: at its default pace,
+ * however short loop_wait is, and at once when it is another line than before. */
+void
+notes_on_heartbeat(void *arg)
+{
+    struct agent *agent = arg;
+    int64_t now_ms = clock_boot_ms();
+    struct core_status status;
+    char text[NOTES_TEXT_SIZE];
+    uint32_t hash;
+
+    loop_timer_arm(agent->heartbeat, now_ms + agent_policy(agent)->loop_wait_ms);
+    if (!agent->is_open)
+        return;
+    agent_describe(agent, &status);
+    notes_standing(agent, &status, text, sizeof(text));
+    hash = notes_hash(text);
+    if (hash == agent->standing_hash && now_ms < agent->standing_again_ms)
+        return;
+    agent->standing_hash = hash;
+    agent->standing_again_ms = now_ms + NOTES_STANDING_PACE_MS;
+    if (text[0] != '\0')
+        log_line(status.reason == REASON_ETCD_SILENT ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "%s",
+                 text);
 }
 
 /* True if this very decision was taken a moment ago, and again and again since. */

@@ -335,7 +335,8 @@ name_on_range(const struct etcd_result *result, void *arg)
         return;
     }
     if (result->outcome != ETCD_OK) {
-        log_warning("etcd does not answer yet: %s", result->err->text);
+        log_line(agent->is_open ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING,
+                 "etcd does not answer yet: %s", result->err->text); /* said once */
         startup_go(agent); /* the view stays closed until the name is known to be free */
         loop_timer_arm(agent->name_timer, clock_boot_ms() + STARTUP_NAME_AGAIN_MS);
         return;

@@ -80,6 +80,14 @@ static int64_t fence_left_ms(const struct core *core, int64_t now_ms)
     return core->fence_sent_until_ms - now_ms;
 }
 
+/* What a node that does not lead says of others is old while etcd is silent. Trouble of its own
+ * stays what it says. */
+static bool is_silence_the_reason(const struct core *core, bool holds)
+{
+    return core->etcd_is_silent && !holds && !op_is_running(core) && core->local != NULL &&
+           !server_is_down(core);
+}
+
 void core_describe(const struct core *core, int64_t now_ms, struct core_status *ret_status)
 {
     bool holds = key_is_ours(core) && (core->key.fence_until_ms > now_ms || core->paused);
@@ -98,6 +106,10 @@ void core_describe(const struct core *core, int64_t now_ms, struct core_status *
     ret_status->pg_role = status_pg_role(core);
     ret_status->op = core->op.kind;
     ret_status->checkpoint_pending = core->checkpoint_pending;
+    if (is_silence_the_reason(core, holds)) {
+        ret_status->reason = REASON_ETCD_SILENT;
+        return;
+    }
     ret_status->reason = core->reason;
     memcpy(ret_status->reason_member, core->reason_member, NAME_SIZE);
     ret_status->reason_value = core->reason_value;

@@ -84,6 +84,23 @@ def test_all_down_and_back(cluster):
     assert last_s < TTL_S, last_s
     assert back_s < BACK_S, back_s
     if new is not old:
+def test_silence_is_said_once_and_not_hidden(cluster):
+    """A replica does not say that all is well while it cannot know who leads, and says so again when it can."""
+    replica = cluster.replicas()[0]
+    since = len(replica.log_text())
+    cluster.etcd.stop()
+    wait_for(lambda: "etcd is not accessible" in replica.log_text()[since:], PATIENCE_S, "said; " + cluster.logs())
+    assert replica.status()["pgheir"]["reason"] == "ETCD_SILENT"
+    silent_from = len(replica.log_text())
+    wait_for(lambda: cluster.leader() is None, PATIENCE_S, "the leader let go; " + cluster.logs())
+    heard = replica.log_text()[silent_from:]
+    assert "following a leader" not in heard, replica.log_path
+    cluster.etcd.start()
+    wait_for(lambda: "following a leader" in replica.log_text()[silent_from:] or replica.code("/primary") == 200,
+             PATIENCE_S, "well again; " + cluster.logs())
+    assert replica.log_text()[since:].count("reason=ETCD_SILENT") == 1, replica.log_path
+
+
         watch.check_one_at_a_time(changes=1)
     assert not watch.missing()
     heal(cluster)

@@ -284,6 +284,24 @@ static void silence_counts_from_the_start(void **state)
     assert_true(rig_noted(&rig, REASON_ETCD_BACK));
 }
 
+static void silence_is_the_reason_of_who_does_not_lead(void **state)
+{
+    struct rig rig;
+    struct core_status status;
+    (void)state;
+    rig_start_leader(&rig);
+    rig.core.reason = REASON_FOLLOWING_LEADER;
+    rig.core.etcd_is_silent = true;
+    core_describe(&rig.core, rig.now_ms, &status);
+    assert_int_equal(status.reason, REASON_FOLLOWING_LEADER);
+    core_describe(&rig.core, rig.core.key.fence_until_ms, &status);
+    assert_int_equal(status.reason, REASON_ETCD_SILENT);
+    assert_string_equal(status.reason_member, "");
+    rig.core.etcd_is_silent = false;
+    core_describe(&rig.core, rig.core.key.fence_until_ms, &status);
+    assert_int_equal(status.reason, REASON_FOLLOWING_LEADER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +322,7 @@ int main(void)
         cmocka_unit_test(changed_ttl_moves_the_key_to_a_new_lease),
         cmocka_unit_test(start_is_neither_late_nor_silent),
         cmocka_unit_test(silence_counts_from_the_start),
+        cmocka_unit_test(silence_is_the_reason_of_who_does_not_lead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
