@@ -11,9 +11,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "e2e", "lib"))
 
-from cluster import (FAST, START_S, Cluster, Node, find_bin, give_away,  # noqa: E402
+from cluster import (FAST, Cluster, Node, find_bin, give_away,  # noqa: E402
                      unprivileged)
-from etcd import EtcdCluster, wait_for  # noqa: E402
+from etcd import PATIENCE_S, EtcdCluster, wait_for  # noqa: E402
 
 PATRONI_TTL = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
 LIST_CALLS = 10
@@ -85,22 +85,36 @@ def outage_after(writer, moment, timeout_s=90):
     return writer.outage_s(since=moment)
 
 
+def keepalive_age_s(leader):
+    """How long ago the last keepalive was sent that the leader counts: its fence is that moment
+    plus ttl minus the margin (docs/fencing.md). None for who has no fence."""
+    own = (leader.status() or {}).get("pgheir")
+    if own is None or own["fence_left_ms"] < 0:
+        return None
+    return FAST["ttl"] - max(0.3, FAST["ttl"] / 10) - own["fence_left_ms"] / 1000
+
+
 def measure_node_lost(cluster):
     old = cluster.wait_leader()
     with cluster.writer() as writer:
         writer.wait_acks(50)
         left_s = lease_left_s(cluster)
+        age_s = keepalive_age_s(old)
         killed_at = time.monotonic()
         old.kill_all()
         cluster.wait_leader(other_than=old, timeout_s=120)
         wait_for(lambda: writer.first_after(killed_at + 0.2) is not None, 60, "writes again")
         outage_s = outage_after(writer, killed_at)
+        first_s = writer.first_after(killed_at + 0.2) - killed_at
     lost = len(cluster.missing(writer))
     old.spawn()
     cluster.wait_replicas(len(cluster.nodes) - 1, 120)
     # Until the lease ends nobody may lead, whatever is done; the rest is the software's own share.
-    return {"node lost, outage s": outage_s, "node lost, lease left at the kill s": left_s,
-            "node lost, outage beyond the lease s": outage_s - left_s, "node lost, rows lost": lost}
+    found = {"node lost, outage s": outage_s, "node lost, lease left at the kill s": left_s,
+             "node lost, outage beyond the lease s": outage_s - left_s, "node lost, rows lost": lost}
+    if age_s is not None:
+        found["node lost, last keepalive to first write s"] = age_s + first_s
+    return found
 
 
 def measure_switchover(cluster):
@@ -179,7 +193,7 @@ def measure(kind, folder, arguments, list_command, dcs):
             except AssertionError:
                 say(cluster.nodes[0].log_text()[-3000:])
                 raise
-            cluster.wait_leader(timeout_s=START_S)
+            cluster.wait_leader(timeout_s=PATIENCE_S)
             cluster.wait_replicas(2, 120)
             if arguments.minutes:
                 keep(measure_memory(cluster, arguments.minutes))
@@ -192,21 +206,22 @@ def measure(kind, folder, arguments, list_command, dcs):
 
 
 def summary(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values),
-            "values": values}
+    ordered = sorted(values)
+    return {"median": statistics.median(values), "p90": ordered[-(-9 * len(ordered) // 10) - 1],
+            "min": ordered[0], "max": ordered[-1], "values": values}
 
 
 def table(found):
     columns = list(found)
     names = list(dict.fromkeys(name for column in found.values() for name in column))
-    print("%-40s" % "median (min .. max)" + "".join("%32s" % c for c in columns))
+    print("%-44s" % "median, p90 (min .. max)" + "".join("%34s" % c for c in columns))
     for name in names:
         cells = []
         for column in columns:
             one = found[column].get(name)
-            cells.append("" if one is None else "%.3f (%.3f .. %.3f)" % (one["median"], one["min"],
-                                                                        one["max"]))
-        print("%-40s" % name + "".join("%32s" % cell for cell in cells))
+            cells.append("" if one is None else "%.3f, %.3f (%.3f .. %.3f)" %
+                         (one["median"], one["p90"], one["min"], one["max"]))
+        print("%-44s" % name + "".join("%34s" % cell for cell in cells))
 
 
 def main():
