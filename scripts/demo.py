@@ -2,6 +2,7 @@
 
 Uses the same small library as the end-to-end tests (tests/e2e/lib): real etcd, real PostgreSQL."""
 import contextlib
+import glob
 import os
 import pwd
 import signal
@@ -224,11 +225,12 @@ def change(node, config):
     return config
 
 
-def show_failure(cluster):
-    for node in cluster.nodes:
-        if os.path.exists(node.log_path):
-            say("\nThe last lines of %s:" % node.log_path)
-            say("".join(node.log_text().splitlines(True)[-15:]))
+def show_failure(error):
+    """With the ends of the logs, which go with their folder."""
+    for path in sorted(glob.glob(os.path.join(FOLDER, "**", "*.log"), recursive=True)):
+        with open(path, errors="replace") as log:
+            print("\nThe last lines of %s:\n%s" % (path, "".join(log.readlines()[-15:])), file=sys.stderr)
+    print("\nThe demo failed: %s\nEverything was cleaned up." % error, file=sys.stderr)
 
 
 def main():
@@ -243,14 +245,8 @@ def main():
         cluster = stack.enter_context(DemoCluster(NODES, os.path.join(FOLDER, "nodes"), etcd,
                                                   change=change, ports=node_ports))
         story = Story(etcd, cluster)
-        try:
-            story.tell()
-            story.tell_where()
-        except KeyboardInterrupt:
-            raise
-        except Exception:
-            show_failure(cluster)
-            raise
+        story.tell()
+        story.tell_where()
         if KEEP:
             say("\nThe cluster stays up until Ctrl-C.")
             with contextlib.suppress(KeyboardInterrupt):
@@ -267,5 +263,5 @@ if __name__ == "__main__":
         say("\nInterrupted; everything was cleaned up.")
         sys.exit(130)
     except (AssertionError, RuntimeError, OSError, subprocess.SubprocessError) as error:
-        say("\nThe demo failed: %s" % error)
+        show_failure(error)
         sys.exit(1)
