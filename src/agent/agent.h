@@ -278,6 +278,8 @@ struct local_sql *local_sql_new(struct agent *agent);
 void local_sql_free(struct local_sql *sql);
 /* Asks; done is called once. */
 void local_sql_ask(struct local_sql *sql, bool with_settings, loop_call_fn *done, void *arg);
+/* Files were reloaded a moment ago: its processes may not have read them yet. */
+bool local_sql_is_reloading(const struct local_sql *sql);
 /* The server has ended, or another one began: nothing that was known counts any more. */
 void local_sql_forget(struct local_sql *sql);
 void local_sql_get(const struct local_sql *sql, struct local_sql_facts *ret);

@@ -197,8 +197,10 @@ sql_on_status(struct pg_status *status, struct pg_answer *answer, void *arg)
     *status = (struct pg_status){0};
     sql->has_status = true;
     sql->is_valid = true;
-    if ((sql->parts & PG_STATUS_SETTINGS) != 0)
+    if ((sql->parts & PG_STATUS_SETTINGS) != 0) {
         sql_take_pending(sql);
+        sql->settings_at_ms = clock_boot_ms() + SQL_SETTINGS_EVERY_MS;
+    }
     sql_ask_timeline(sql);
     sql_probe(sql);
     sql_finish(sql);
@@ -270,10 +272,8 @@ local_sql_ask(struct local_sql *sql, bool with_settings, loop_call_fn *done, voi
     if (sql->is_opening || sql->is_asking)
         return; /* what is under way will finish this, too */
     sql->parts = PG_STATUS_REPLICATION | PG_STATUS_SLOTS;
-    if (now_ms >= sql->settings_at_ms || now_ms < sql->settings_until_ms) {
+    if (now_ms >= sql->settings_at_ms || now_ms < sql->settings_until_ms)
         sql->parts |= PG_STATUS_SETTINGS;
-        sql->settings_at_ms = now_ms + SQL_SETTINGS_EVERY_MS;
-    }
     if (pg_conn_is_open(sql->conn))
         sql_query(sql);
     else
@@ -297,7 +297,15 @@ local_sql_forget(struct local_sql *sql)
     sql->settings_at_ms = 0;
     sql->verdict = PG_PROBE_REFUSED;
     pg_status_done(&sql->status);
+    json_decref(sql->pending); /* a start is what it was waiting for */
+    sql->pending = NULL;
     sql_finish(sql);
+}
+
+bool
+local_sql_is_reloading(const struct local_sql *sql)
+{
+    return clock_boot_ms() < sql->settings_until_ms;
 }
 
 void

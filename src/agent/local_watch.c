@@ -23,6 +23,7 @@ enum {
     LOCAL_DISK_EVERY_MS = 2000,  /* while the server runs */
     LOCAL_SOON_MS = 100,         /* pace while something is about to change */
     LOCAL_DOWN_MS = 1000,
+    LOCAL_RELOADING_MS = 500,
     LOCAL_WAITERS_MAX = 16,
     LOCAL_CONNINFO_BYTES_MAX = 8192,
     LOCAL_ADOPT_FENCE_MS = 30000 /* until the core has its say about a primary that ran */
@@ -402,7 +403,7 @@ look_pause_ms(const struct local_watch *watch)
         return loop_wait_ms < LOCAL_DOWN_MS ? loop_wait_ms : LOCAL_DOWN_MS;
     if (view != NULL && !view->leader_present && !view->policy.pause)
         return LOCAL_SOON_MS;
-    return loop_wait_ms;
+    return local_sql_is_reloading(watch->sql) ? LOCAL_RELOADING_MS : loop_wait_ms;
 }
 
 static void

@@ -14,7 +14,8 @@ static void keep_member(struct step *step)
         return;
     if (state != core->told_state || role != core->told_role ||
         core->local->replication_state != core->told_replication ||
-        local_timeline(core->local) != core->told_timeline)
+        local_timeline(core->local) != core->told_timeline ||
+        core->local->pending_restart != core->told_pending_restart)
         core->member_dirty = true;
     if (!core->member_dirty || !call_is_ready(core, CALL_MEMBER_PUT))
         return;
@@ -23,6 +24,7 @@ static void keep_member(struct step *step)
     core->told_role = role;
     core->told_replication = core->local->replication_state;
     core->told_timeline = local_timeline(core->local);
+    core->told_pending_restart = core->local->pending_restart;
     (void)call_begin(step, CALL_MEMBER_PUT);
 }
 

@@ -296,6 +296,25 @@ static void replica_stops_and_leaves(void **state)
     assert_int_equal(rig.core.told_state, PG_STATE_STOPPED);
 }
 
+/* --- the member key --- */
+
+static void pending_restart_is_told_at_once(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_follower(&rig);
+    for (int i = 0; i < 5 && rig.core.calls[CALL_MEMBER_PUT].in_flight; i++)
+        rig_answer(&rig, CALL_MEMBER_PUT, OUTCOME_OK);
+    rig_post_local(&rig);
+    assert_null(rig_find_call(&rig, CALL_MEMBER_PUT));
+    for (int i = 0; i < 2; i++) {
+        rig_local(&rig)->pending_restart = !rig_local(&rig)->pending_restart;
+        rig_post_local(&rig);
+        assert_non_null(rig_find_call(&rig, CALL_MEMBER_PUT));
+        rig_answer(&rig, CALL_MEMBER_PUT, OUTCOME_OK);
+    }
+}
+
 /* --- pause --- */
 
 static void pause_disarms_and_resume_arms_before_acting(void **state)
@@ -381,6 +400,7 @@ int main(void)
         cmocka_unit_test(shutdown_hands_over),
         cmocka_unit_test(shutdown_without_confirmation_keeps_the_key),
         cmocka_unit_test(replica_stops_and_leaves),
+        cmocka_unit_test(pending_restart_is_told_at_once),
         cmocka_unit_test(pause_disarms_and_resume_arms_before_acting),
         cmocka_unit_test(paused_leader_without_primary_lets_go),
         cmocka_unit_test(sigterm_in_pause_leaves_everything),

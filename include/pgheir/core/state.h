@@ -228,6 +228,7 @@ struct core {
     enum pg_role told_role;
     enum replication_state told_replication;
     uint32_t told_timeline;
+    bool told_pending_restart;
 
     enum reason reason; /* why it is as it is */
     char reason_member[NAME_SIZE];
