@@ -97,8 +97,10 @@ static void forget_store(struct step *step)
     struct core *core = step->core;
 
     lease_forget_store(step);
-    for (int call = 0; call < CALL_COUNT; call++)
+    for (int call = 0; call < CALL_COUNT; call++) {
         core->calls[call].after_revision = 0;
+        core->calls[call].is_of_old_store = core->calls[call].in_flight;
+    }
     core->bootstrap_revision = 0;
     core->handover.request_revision = 0;
     core->config_seen_revision = 0;
@@ -159,8 +161,15 @@ static void on_local(struct step *step, const struct event *event)
 static void on_call(struct step *step, const struct event *event)
 {
     struct core *core = step->core;
+    struct event unknown = *event;
 
     pgh_assert(event->u.call.call < CALL_COUNT);
+    if (core->calls[event->u.call.call].is_of_old_store) {
+        /* Whatever it did, it did to keys that are gone: a key won there is not ours here, and its
+         * revision would wait for a view that never comes. */
+        unknown.u.call.outcome = OUTCOME_UNKNOWN;
+        event = &unknown;
+    }
     call_end(core, event->u.call.call,
              event->u.call.outcome == OUTCOME_OK || event->u.call.outcome == OUTCOME_REFUSED);
     keep_on_call(step, event);

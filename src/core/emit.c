@@ -75,6 +75,7 @@ struct action *call_begin(struct step *step, enum call call)
 
     pgh_assert(call_is_ready(core, call));
     core->calls[call].in_flight = true;
+    core->calls[call].is_of_old_store = false;
     action->u.call.call = call;
     action->u.call.deadline_ms = call_deadline_ms(core);
     action->u.call.lease_id = core->lease.id;

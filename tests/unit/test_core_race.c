@@ -100,6 +100,33 @@ static void recognises_its_own_key_after_a_lost_answer(void **state)
     assert_int_equal(rig.core.key.create_revision, rig_view(&rig)->leader_create_revision);
 }
 
+/* The agent was stopped with the answer to its transaction in the socket, and etcd was replaced
+ * meanwhile. */
+static void key_of_a_replaced_etcd_is_not_won(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_follower(&rig);
+    rig_view(&rig)->cluster_id = 7;
+    lose_leader(&rig);
+    rig_peers(&rig, NULL, 0);
+    assert_int_equal(rig.core.race.phase, RACE_ACQUIRING);
+    rig_view(&rig)->cluster_id = 8;
+    rig_view(&rig)->revision = 5;
+    rig_post_view(&rig, false);
+    win(&rig);
+    assert_int_equal(rig.core.key.create_revision, 0);
+    assert_false(rig_noted(&rig, REASON_RACE_WON));
+    rig_post_view(&rig, true);
+    assert_null(rig_find_call(&rig, CALL_VIEW_READ)); /* not one read after the other for ever */
+    rig_answer(&rig, CALL_LEASE_GRANT, OUTCOME_OK);
+    rig_tick(&rig, 1000);
+    rig_peers(&rig, NULL, 0);
+    assert_non_null(rig_find_call(&rig, CALL_LEADER_ACQUIRE)); /* and it races in the new one */
+    win(&rig);
+    assert_true(rig_noted(&rig, REASON_RACE_WON));
+}
+
 static void stays_out(struct peer_answer peer, enum reason why)
 {
     struct rig rig;
@@ -398,6 +425,7 @@ int main(void)
         cmocka_unit_test(refused_claim_is_not_a_promotion),
         cmocka_unit_test(no_promotion_without_the_key),
         cmocka_unit_test(recognises_its_own_key_after_a_lost_answer),
+        cmocka_unit_test(key_of_a_replaced_etcd_is_not_won),
         cmocka_unit_test(others_go_first),
         cmocka_unit_test(others_that_cannot_lead_do_not_block),
         cmocka_unit_test(peer_ahead_is_waited_for_when_etcd_is_silent_for_both),

@@ -32,6 +32,7 @@ struct call_slot {
     int64_t retry_at_ms; /* not before; 0 at once */
     int64_t after_revision; /* not before a view shows what the last one did; 0 at once */
     int32_t failures;    /* in a row */
+    bool is_of_old_store; /* under way when another etcd took the place of the one it was sent to */
 };
 
 struct core_lease {
