@@ -81,14 +81,14 @@ void serve_on_release(struct step *step, const struct event *event)
     key_forget(core, event->u.call.revision);
 }
 
-/* A failed start or a crash loop: give the key to somebody who can serve, else try again,
- * slower. */
+/* A failed start or a crash loop: give the key to somebody who can serve, else try again, slower.
+ * In a pause nobody takes it over without being asked to. */
 static void cannot_serve(struct step *step, enum reason why)
 {
     struct core *core = step->core;
     struct core_follow *follow = &core->follow;
 
-    if (has_successor(core)) {
+    if (has_successor(core) && !core->paused) {
         serve_release_unfit(step, why);
         return;
     }
@@ -181,7 +181,7 @@ static void promote(struct step *step)
     if (!right_holds(core) || core->now_ms >= demote_at_ms(core) || wait_old_fence(step))
         return;
     if (core->follow.start_at_ms > core->now_ms)
-        return; /* it failed a moment ago, and there is nobody else */
+        return; /* it failed a moment ago, and nobody else is to do it */
     if (!core->key.claimed) {
         if (!call_is_ready(core, CALL_TIMELINE_CLAIM))
             return;

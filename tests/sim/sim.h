@@ -295,6 +295,8 @@ struct node {
     enum proc_state supervisor;
     uint32_t supervisor_epoch;
     struct fence fence;
+    struct fence waiting; /* the newest push, unread while the supervisor is stopped */
+    bool is_push_waiting;
     uint32_t nets_serial;
     int64_t armed_us; /* end of the last time without a fence, in a pause */
     struct fence last_fence;    /* of a supervisor that died, and */

@@ -92,8 +92,12 @@ void supervisor_fence(struct world *w, struct node *n, const struct fence *pushe
     struct fence before = n->fence;
     int error;
 
-    if (!supervisor_runs(n))
-        return; /* the message waits in the socket, and the nets do not wait for it */
+    if (!supervisor_runs(n)) {
+        /* The message waits in the socket, and the nets do not wait for it. */
+        n->waiting = *pushed;
+        n->is_push_waiting = n->supervisor == PROC_FROZEN;
+        return;
+    }
     error = fence_push(&n->fence, pushed, is_writer(n), clock_now_ms(w, n));
     if (error != 0) {
         trace_line(w, n->index, "super", "fence refused: %d", error);
@@ -178,6 +182,7 @@ void supervisor_freeze(struct world *w, struct node *n)
         return;
     trace_line(w, n->index, "super", "stopped");
     n->supervisor = PROC_FROZEN;
+    n->is_push_waiting = false;
 }
 
 void supervisor_thaw(struct world *w, struct node *n)
@@ -187,6 +192,9 @@ void supervisor_thaw(struct world *w, struct node *n)
     trace_line(w, n->index, "super", "continued");
     n->supervisor = PROC_ALIVE;
     node_unpark(w, n, 2 * US_PER_MS);
+    if (n->is_push_waiting)
+        supervisor_fence(w, n, &n->waiting);
+    n->is_push_waiting = false;
     op_supervisor_back(w, n);
     supervisor_arm_nets(w, n);
 }
