@@ -343,8 +343,10 @@ void judge_on_branch(struct world *w, struct node *n, int32_t branch_idx)
     for (int32_t i = 0; i < w->branch_count; i++)
         if (i != branch_idx && w->branches[i].timeline == branch->timeline &&
             w->branches[i].sysid == branch->sysid) {
-            if (w->branches[i].begun_us < w->etcd.wiped_us) {
-                w->seen.excused_wiped++; /* nobody could know of it any more */
+            if (w->branches[i].won_us < w->etcd.wiped_us) {
+                /* What announced it went with the other keys, even where the promotion itself
+                 * ended later: nobody could know of it any more. */
+                w->seen.excused_wiped++;
                 continue;
             }
             judge_find(w, "timelines", "%s writes timeline %u, which %s has written otherwise",

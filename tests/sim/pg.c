@@ -391,6 +391,7 @@ static void pg_promoted(struct world *w, struct node *n, uint32_t above)
     downstream_break(w, n);
     parent = wal_branch_at(w, pg->branch, pg->lsn);
     pg->branch = wal_branch_new(w, parent, pg->lsn, timeline + 1, n->index, pg->sysid);
+    w->branches[pg->branch].won_us = n->won_us;
     pg->timeline_max = timeline + 1;
     pg->promoting = false;
     pg->primary = true;

@@ -194,6 +194,7 @@ struct branch {
     uint64_t sysid;
     int16_t writer;
     int64_t begun_us;
+    int64_t won_us; /* when its writer won the key under which it announced the number */
     int32_t log_count; /* ever; the newest WAL_LOG_MAX are kept */
     int64_t log_at_us[WAL_LOG_MAX];
     uint64_t log_lsn[WAL_LOG_MAX];

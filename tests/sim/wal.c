@@ -16,6 +16,7 @@ int32_t wal_branch_new(struct world *w, int32_t parent, uint64_t fork_lsn, uint3
     branch->sysid = sysid;
     branch->writer = (int16_t)writer;
     branch->begun_us = w->now_us;
+    branch->won_us = w->now_us;
     branch->log_count = 0;
     return w->branch_count - 1;
 }
