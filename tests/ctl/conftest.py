@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "e2e", "lib"))
 
+from afterwards import pytest_configure, pytest_runtest_makereport  # noqa: E402,F401
 from ctl_lib import PGHEIRCTL, Agent, Ctl  # noqa: E402
 from etcd import EtcdCluster  # noqa: E402
 

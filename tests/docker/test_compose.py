@@ -15,7 +15,7 @@ import pytest
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "tests", "e2e", "lib"))
 
-from etcd import free_ports, wait_for  # noqa: E402
+from etcd import PATIENCE_S, free_ports, wait_for  # noqa: E402
 
 NODES = ("node1", "node2", "node3")
 
@@ -165,7 +165,7 @@ class Writer:
 
     def __enter__(self):
         self.thread.start()
-        wait_for(lambda: len(self.acked) > 3, 30, "rows are acknowledged")
+        wait_for(lambda: len(self.acked) > 3, PATIENCE_S, "rows are acknowledged")
         return self
 
     def __exit__(self, *exc):
@@ -243,7 +243,7 @@ def test_docker_pause(cluster):
         def new_leader():
             leader = cluster.key("leader")
             return leader not in (None, old) and cluster.is_primary(leader)
-        wait_for(new_leader, 60, "somebody else leads while %s is frozen" % old)
+        wait_for(new_leader, PATIENCE_S, "somebody else leads while %s is frozen" % old)
     finally:
         docker("unpause", container)
     cluster.wait_whole()
@@ -257,7 +257,7 @@ def test_disconnected_network(cluster):
     docker("network", "disconnect", network, container)
     try:
         wait_for(lambda: cluster.key("leader") not in (None, old) and
-                 cluster.is_primary(cluster.key("leader")), 60, "somebody reachable leads")
+                 cluster.is_primary(cluster.key("leader")), PATIENCE_S, "somebody reachable leads")
         assert not cluster.is_primary(old)
     finally:
         docker("network", "connect", "--alias", old, network, container)

@@ -8,16 +8,9 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 
+from afterwards import pytest_configure, pytest_runtest_makereport  # noqa: E402,F401
 from cluster import Cluster  # noqa: E402
 from etcd import EtcdCluster  # noqa: E402
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Lets fixtures see whether the test failed."""
-    outcome = yield
-    if call.when == "call":
-        item.failed = outcome.get_result().failed
 
 
 @pytest.fixture

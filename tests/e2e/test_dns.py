@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cluster import FAST, Cluster, Node, find_bin
-from etcd import wait_for
+from etcd import PATIENCE_S, wait_for
 
 TTL_S = FAST["ttl"]
 FRESH_S = 30  # for so long an answer is not asked for again
@@ -159,7 +159,7 @@ def test_started_while_the_name_server_is_silent(server, folder, etcd):
     with NamedCluster(1, os.path.join(folder, "c"), etcd, scope="dns", change=names) as cluster:
         node = cluster.nodes[0]
         node.spawn()
-        wait_for(lambda: node.code("/liveness") == 200, 20, "/liveness; %s" % node.log_path)
+        wait_for(lambda: node.code("/liveness") == 200, PATIENCE_S, "/liveness; %s" % node.log_path)
         node.wait_log("etcd does not answer yet")
         assert server.asked_in_silence > 0 and node.code("/primary") == 503
         server.silent = False

@@ -4,21 +4,8 @@ Each test runs writers that record what was acknowledged; the judge is what the 
 import time
 
 from cluster import FAST
-from etcd import wait_for
-
-# Speed is what scripts/bench measures; here a role change must only not be stuck.
-STUCK_S = 20
-
-
-def wait_caught_up(cluster, timeout_s=30):
-    """Every running replica has what the leader has written."""
-    leader = cluster.wait_leader()
-    target = leader.value("SELECT pg_current_wal_lsn()::text")
-
-    def done():
-        return all(n.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", target)
-                   for n in cluster.replicas())
-    wait_for(done, timeout_s, "replicas at %s; %s" % (target, cluster.logs()))
+from etcd import PATIENCE_S, wait_for
+from shared import STUCK_S, wait_caught_up
 
 
 def test_bootstrap_of_one(make_cluster):
@@ -49,7 +36,7 @@ def test_bootstrap_of_three(trio):
     assert {trio.member(n)["role"] for n in trio.nodes} == {"primary", "replica"}
     assert leader.value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == 2
     # One permanent slot for each follower.
-    wait_for(lambda: leader.value("SELECT count(*) FROM pg_replication_slots WHERE active") == 2, 15,
+    wait_for(lambda: leader.value("SELECT count(*) FROM pg_replication_slots WHERE active") == 2, PATIENCE_S,
              "both followers use their slots; " + trio.logs())
     with trio.writer() as writer:
         writer.wait_acks(50)
@@ -78,7 +65,7 @@ def test_leader_killed_and_back(trio):
 
     # The dead node comes back as a replica by itself.
     old.start()
-    wait_for(old.is_replica, 60, "%s follows; %s" % (old.name, trio.logs()))
+    wait_for(old.is_replica, PATIENCE_S, "%s follows; %s" % (old.name, trio.logs()))
     with trio.writer() as writer:
         writer.wait_acks(20)
     wait_caught_up(trio)
@@ -97,7 +84,7 @@ def test_switchover(trio):
         assert candidate.name in text
         assert trio.wait_leader() is candidate
         writer.wait_acks(50)
-        wait_for(old.is_replica, 30, "%s follows; %s" % (old.name, trio.logs()))
+        wait_for(old.is_replica, PATIENCE_S, "%s follows; %s" % (old.name, trio.logs()))
     trio.check_rows(writer)
     assert writer.outage_s(since=began_at) < STUCK_S, writer.outage_s(since=began_at)
     # Nobody was rewound or cloned, and the third follows, too.

@@ -9,11 +9,10 @@ import pytest
 
 import netns
 from cluster import FAST, Cluster, Node
-from etcd import EtcdCluster, wait_for
-from shared import EachServer, heal
+from etcd import PATIENCE_S, EtcdCluster, wait_for
+from shared import STUCK_S, EachServer, heal
 
 TTL_S = FAST["ttl"]
-OUTAGE_S = TTL_S + 3
 
 pytestmark = pytest.mark.skipif(netns.why_not() is not None, reason=str(netns.why_not()))
 
@@ -105,16 +104,16 @@ def elsewhere_only_after(cluster, watch, old, cut_at):
                                                                         first - cut_at))
     assert last > cut_at, "the clients of %s were cut off, too: nothing is proved" % old.name
     assert last < first
-    assert first - cut_at < OUTAGE_S
+    assert first - cut_at < STUCK_S
     return new
 
 
 def check_follows(cluster, old, new, watch):
-    wait_for(old.is_replica, 60, "%s follows; %s" % (old.name, cluster.logs()))
+    wait_for(old.is_replica, PATIENCE_S, "%s follows; %s" % (old.name, cluster.logs()))
     assert cluster.wait_leader() is new
     watch.wait_acks(new, 20)
     # Its own checkpoint record says so at its next restartpoint.
-    wait_for(lambda: old.value("SELECT received_tli FROM pg_stat_wal_receiver") == timeline(new), 20,
+    wait_for(lambda: old.value("SELECT received_tli FROM pg_stat_wal_receiver") == timeline(new), PATIENCE_S,
              "%s is on the timeline of %s" % (old.name, new.name))
 
 
@@ -156,7 +155,7 @@ def test_replica_cut_from_everybody(cluster):
             while time.monotonic() < until:
                 assert leader.code("/primary") == 200 and replica.code("/primary") == 503
                 time.sleep(0.1)
-        wait_for(replica.is_replica, 60, "%s follows; %s" % (replica.name, cluster.logs()))
+        wait_for(replica.is_replica, PATIENCE_S, "%s follows; %s" % (replica.name, cluster.logs()))
         watch.wait_acks(leader, 50)
     assert {name for name, _, _ in watch.runs()} == {leader.name}
     assert not watch.missing()

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import os
-import shutil
 import socket
 import subprocess
 import urllib.error
@@ -16,7 +15,7 @@ import pytest
 
 from cluster import (FAST, PG_BIN, REST_PASSWORD, REST_USER, Cluster, find_bin, give_away,
                      unprivileged)
-from etcd import EtcdCluster, free_ports, wait_for
+from etcd import PATIENCE_S, EtcdCluster, free_ports, wait_for
 from shared import running_cluster
 
 
@@ -64,7 +63,7 @@ def change(cluster, node, function):
     cluster.change = changed
 
 
-def refused(node, *texts, timeout_s=30):
+def refused(node, *texts, timeout_s=PATIENCE_S):
     """It ends with 1 by itself, and the log has these texts in one line that says why."""
     node.spawn()
     code = node.wait_end(timeout_s)
@@ -116,7 +115,7 @@ def test_broken_yaml(cluster, intruder):
 def test_unknown_key_is_a_warning(cluster, intruder):
     change(cluster, intruder, lambda c: c["postgresql"].update({"listenn": "x"}))
     intruder.start()
-    wait_for(intruder.is_replica, 60, "%s follows; %s" % (intruder.name, cluster.logs()))
+    wait_for(intruder.is_replica, PATIENCE_S, "%s follows; %s" % (intruder.name, cluster.logs()))
     assert any("WARNING" in line and "postgresql.listenn" in line
                for line in intruder.log_text().splitlines())
 
@@ -133,7 +132,7 @@ def test_validate_config_lists_all(cluster, intruder):
     environment = dict(os.environ, PGHEIR_AGENT=find_bin("pgheir-agent"))
     done = subprocess.run([find_bin("pgheir"), "--validate-config", intruder.config_path],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=20, env=environment, **unprivileged())
+                          text=True, timeout=PATIENCE_S, env=environment, **unprivileged())
     assert done.returncode == 1, done.stdout
     for text in ("restapi.listen", "postgresql.data_dir", "name: missing", "scoope"):
         assert text in done.stdout, done.stdout
@@ -141,7 +140,7 @@ def test_validate_config_lists_all(cluster, intruder):
     intruder.write_config()
     done = subprocess.run([find_bin("pgheir"), "--validate-config", intruder.config_path],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=20, env=environment, **unprivileged())
+                          text=True, timeout=PATIENCE_S, env=environment, **unprivileged())
     assert done.returncode == 0, done.stdout
 
 
@@ -183,7 +182,7 @@ def start_without_etcd(cluster, node):
     port = free_ports(1)[0]
     change(cluster, node, lambda c: c["etcd3"].update(hosts=["127.0.0.1:%d" % port]))
     node.spawn()
-    wait_for(lambda: node.code("/liveness") == 200, 20, "/liveness; %s" % node.log_path)
+    wait_for(lambda: node.code("/liveness") == 200, PATIENCE_S, "/liveness; %s" % node.log_path)
     node.wait_log("etcd does not answer yet")
     return port
 
@@ -194,7 +193,7 @@ def test_unreachable_etcd(cluster, intruder):
     assert intruder.code("/primary") == 503 and intruder.code("/health") == 503
     assert intruder.is_running() and not os.path.exists(intruder.data_dir)
     with forwarded(port, cluster.etcd.members[0].client_port):
-        wait_for(intruder.is_replica, 60, "%s follows; %s" % (intruder.name, cluster.logs()))
+        wait_for(intruder.is_replica, PATIENCE_S, "%s follows; %s" % (intruder.name, cluster.logs()))
         intruder.end()
 
 
@@ -205,7 +204,7 @@ def test_volume_missing_and_etcd_late(cluster, intruder):
     port = start_without_etcd(cluster, intruder)
     with forwarded(port, cluster.etcd.members[0].client_port):
         intruder.wait_log("reason=WAIT_VOLUME")
-        wait_for(lambda: cluster.member(intruder), 20, "its key is there")
+        wait_for(lambda: cluster.member(intruder), PATIENCE_S, "its key is there")
         assert "CLONE_BEGIN" not in intruder.log_text()
         assert not os.path.exists(intruder.data_dir)
         intruder.end()
@@ -268,9 +267,9 @@ def test_postgres_port_in_use(cluster, intruder):
     """It says so and keeps trying; the leader notices nothing."""
     with socket.create_server(("127.0.0.1", intruder.pg_port)):
         intruder.start()
-        intruder.wait_log("could not bind", timeout_s=60)
+        intruder.wait_log("could not bind")
         assert intruder.code("/liveness") == 200 and not intruder.is_replica()
-    wait_for(intruder.is_replica, 90, "%s follows; %s" % (intruder.name, cluster.logs()))
+    wait_for(intruder.is_replica, PATIENCE_S, "%s follows; %s" % (intruder.name, cluster.logs()))
 
 
 def test_duplicate_name(cluster, intruder):
@@ -291,7 +290,7 @@ def raw(node, method, path, data):
     token = base64.b64encode(("%s:%s" % (REST_USER, REST_PASSWORD)).encode()).decode()
     request.add_header("Authorization", "Basic " + token)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

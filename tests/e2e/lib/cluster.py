@@ -30,11 +30,12 @@ import urllib.request
 import psycopg2
 import yaml
 
-from etcd import free_ports, wait_for
+from etcd import PATIENCE_S, free_ports, wait_for
 
 PG_BIN = os.environ.get("PG_BIN") or next(
     iter(sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)), "/usr/bin")
-START_S = 60
+ASK_S = 10   # for one answer over REST, whoever needs it
+POLL_S = 2   # where the next one may be asked
 REST_USER, REST_PASSWORD = "admin", "rest-secret"
 PASSWORDS = {"superuser": "super-secret", "replication": "repl-secret", "rewind": "rewind-secret"}
 FAST = {"ttl": 5, "loop_wait": 1, "retry_timeout": 2}
@@ -105,6 +106,16 @@ def cwd_of(pid):
         return os.readlink("/proc/%d/cwd" % pid)
     except OSError:
         return ""
+
+
+def pids_below(folder):
+    """Processes that work in this folder, or have it in their command line."""
+    found = []
+    for pid in all_pids():
+        with contextlib.suppress(OSError), open("/proc/%d/cmdline" % pid, "rb") as cmdline:
+            if (cwd_of(pid) + "/").startswith(folder + "/") or folder.encode() + b"/" in cmdline.read():
+                found.append(pid)
+    return [pid for pid in found if is_alive(pid)]
 
 
 def send(pid, signo):
@@ -187,20 +198,20 @@ class Node:
     def start(self):
         """Starts it and waits until its REST API answers."""
         self.spawn()
-        wait_for(self.is_listening, START_S, "%s answers, see %s" % (self.name, self.log_path))
+        wait_for(self.is_listening, PATIENCE_S, "%s answers, see %s" % (self.name, self.log_path))
 
     def is_listening(self):
         if self.process.poll() is not None:
             raise AssertionError("%s has ended with %s, see %s" % (self.name, self.process.returncode,
                                                                   self.log_path))
-        return self.status() is not None
+        return self.status(POLL_S) is not None
 
-    def stop(self, timeout_s=START_S):
+    def stop(self, timeout_s=PATIENCE_S):
         """SIGTERM, as the service manager does it. Returns the exit code."""
         self.process.terminate()
         return self.wait_end(timeout_s)
 
-    def wait_end(self, timeout_s=START_S):
+    def wait_end(self, timeout_s=PATIENCE_S):
         code = self.process.wait(timeout=timeout_s)
         self.process = None
         return code
@@ -257,29 +268,28 @@ class Node:
             send(pid, signo)
         if signo == signal.SIGKILL:
             if self.process is not None:
-                self.process.wait(timeout=10)
+                self.process.wait(timeout=PATIENCE_S)
                 self.process = None
             for pid in self.pids():
                 send(pid, signal.SIGKILL)
-            wait_for(lambda: not self.pids(), 10, "no process of %s is left" % self.name)
+            wait_for(lambda: not self.pids(), PATIENCE_S, "no process of %s is left" % self.name)
 
     def end(self):
-        """For the end of a test: without ceremony, whatever state it is in."""
-        for _ in range(5):
-            pids = self.pids()
-            if not pids:
-                break
+        """For the end of a test: without ceremony, whatever state it is in. Also ends what is not ours any more, as a
+        keeper from a pause."""
+        def none_left():
+            pids = self.pids() + pids_below(self.folder)
             for pid in pids:
                 send(pid, signal.SIGKILL)
-            if self.process is not None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(timeout=2)
-            time.sleep(0.05)
+            return not pids
+        wait_for(none_left, PATIENCE_S, "no process of %s is left" % self.name)
+        if self.process is not None:
+            self.process.wait(timeout=PATIENCE_S)
         self.process = None
 
     # REST and SQL.
 
-    def rest(self, method, path, body=None, timeout_s=3):
+    def rest(self, method, path, body=None, timeout_s=ASK_S):
         """(code, text); (None, reason) if nobody answers."""
         request = urllib.request.Request("http://%s:%d%s" % (self.host, self.rest_port, path),
                                          method=method)
@@ -297,24 +307,29 @@ class Node:
         except (OSError, urllib.error.URLError) as error:
             return None, str(error)
 
-    def code(self, path, timeout_s=2):
+    def code(self, path, timeout_s=ASK_S):
         return self.rest("GET", path, timeout_s=timeout_s)[0]
 
-    def status(self, timeout_s=2):
+    def status(self, timeout_s=ASK_S):
         """GET /patroni as an object, or None."""
         code, text = self.rest("GET", "/patroni", timeout_s=timeout_s)
         return json.loads(text) if code == 200 else None
 
+    def says(self, name, unanswered=None):
+        """One field of GET /patroni; None if it is not there."""
+        status = self.status(POLL_S)
+        return unanswered if status is None else status.get(name)
+
     def is_leader(self):
-        return self.is_running() and self.code("/leader") == 200
+        return self.is_running() and self.code("/leader", POLL_S) == 200
 
     def is_replica(self):
         """A replica that streams."""
-        status = self.status() if self.is_running() else None
+        status = self.status(POLL_S) if self.is_running() else None
         return (status is not None and status["role"] == "replica" and status["state"] == "running" and
                 status.get("replication_state") == "streaming")
 
-    def connect(self, user="postgres", password=None, timeout_s=3, dbname="postgres", **options):
+    def connect(self, user="postgres", password=None, timeout_s=ASK_S, dbname="postgres", **options):
         connection = psycopg2.connect(
             host=self.host, port=self.pg_port, user=user, dbname=dbname,
             password=password or PASSWORDS["superuser"], connect_timeout=timeout_s, **options)
@@ -334,7 +349,7 @@ class Node:
         with open(self.log_path, errors="replace") as log:
             return log.read()
 
-    def wait_log(self, text, timeout_s=30, since=0):
+    def wait_log(self, text, timeout_s=PATIENCE_S, since=0):
         wait_for(lambda: text in self.log_text()[since:], timeout_s,
                  "%r in %s" % (text, self.log_path))
 
@@ -371,7 +386,7 @@ class Writer:
 
     def stop(self):
         self.stopping.set()
-        self.thread.join(timeout=20)
+        self.thread.join(timeout=PATIENCE_S)
 
     def run(self):
         connection = None
@@ -405,7 +420,7 @@ class Writer:
     def ack_count(self):
         return len(self.acks)
 
-    def wait_acks(self, count, timeout_s=60):
+    def wait_acks(self, count, timeout_s=PATIENCE_S):
         """Waits for so many more acknowledgements from now on."""
         wanted = len(self.acks) + count
         wait_for(lambda: len(self.acks) >= wanted, timeout_s,
@@ -438,6 +453,10 @@ class Writer:
 
 # ---- The cluster ----
 
+# Those that live, or have ended in the test that runs.
+clusters = []
+
+
 class Cluster:
     """n members of one scope. etcd: an EtcdCluster that runs. change(node, config): changes or replaces the
     configuration of a member before it is written. ports: of PostgreSQL and REST of each, in turn."""
@@ -455,6 +474,8 @@ class Cluster:
         self.dcs.update(dcs or {})
         self.change = change or (lambda node, config: config)
         self.writers = 0
+        self.ended = False
+        clusters.append(self)
         os.makedirs(self.folder, exist_ok=True)
         os.chmod(self.folder, 0o755)
         ports = ports or free_ports(2 * n)
@@ -469,8 +490,10 @@ class Cluster:
             self.save_artefacts()
 
     def end(self):
-        for node in self.nodes:
-            node.end()
+        self.ended = True
+        with contextlib.ExitStack() as stack:  # each of them, whatever becomes of the others
+            for node in self.nodes:
+                stack.callback(node.end)
 
     def save_artefacts(self):
         """Configuration and logs of a failed test, where PGHEIR_ARTEFACTS names a folder."""
@@ -500,7 +523,7 @@ class Cluster:
                 node.process = None
                 node.spawn()
         for node in self.nodes:
-            wait_for(node.is_listening, START_S, "%s answers, see %s" % (node.name, node.log_path))
+            wait_for(node.is_listening, PATIENCE_S, "%s answers, see %s" % (node.name, node.log_path))
 
     def running(self):
         return [n for n in self.nodes if n.is_running()]
@@ -511,12 +534,12 @@ class Cluster:
         assert len(leaders) <= 1, "two leaders: %s" % leaders
         return leaders[0] if leaders else None
 
-    def wait_leader(self, timeout_s=START_S, other_than=None):
+    def wait_leader(self, timeout_s=PATIENCE_S, other_than=None):
         """Waits for a leader that accepts writes."""
         def found():
             leader = self.leader()
             return leader if leader is not None and leader is not other_than and \
-                leader.code("/primary") == 200 else None
+                leader.code("/primary", POLL_S) == 200 else None
         return wait_for(found, timeout_s, "a leader%s; %s" % (
             "" if other_than is None else " other than %s" % other_than.name, self.logs()))
 
@@ -526,7 +549,7 @@ class Cluster:
     def replicas(self):
         return [n for n in self.running() if n.is_replica()]
 
-    def wait_replicas(self, count, timeout_s=START_S):
+    def wait_replicas(self, count, timeout_s=PATIENCE_S):
         """Waits until so many members stream, as both ends see it, and returns them."""
         def found():
             replicas = self.replicas()
@@ -568,7 +591,7 @@ class Cluster:
         assert not missing, "%d of %d acknowledged rows are missing, first %d" % (
             len(missing), writer.ack_count(), missing[0])
 
-    def switchover(self, leader, candidate=None, via=None, timeout_s=60):
+    def switchover(self, leader, candidate=None, via=None, timeout_s=PATIENCE_S):
         """POST /switchover; (code, text)."""
         body = {"leader": leader.name}
         if candidate is not None:

@@ -26,11 +26,10 @@ import tempfile
 
 import psycopg2
 
-from etcd import free_ports, wait_for
+from etcd import PATIENCE_S, free_ports, wait_for
 
 PG_BIN = os.environ.get("PG_BIN") or next(
     iter(sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)), "/usr/bin")
-START_S = 30
 SUPERUSER = "postgres"
 
 
@@ -165,7 +164,7 @@ class Postgres:
                                             start_new_session=True, **unprivileged())
         return self.process.pid
 
-    def start(self, argv=None, timeout_s=START_S):
+    def start(self, argv=None, timeout_s=PATIENCE_S):
         self.spawn(argv)
         wait_for(self.is_ready, timeout_s, "%s is ready: %s" % (self, self.log()[-2000:]))
         return self
@@ -184,7 +183,7 @@ class Postgres:
             return int(lines[0]) == self.pid and lines[7].strip() in ("ready", "standby")
         return False
 
-    def stop(self, mode="fast", timeout_s=START_S):
+    def stop(self, mode="fast", timeout_s=PATIENCE_S):
         """mode: smart, fast or immediate. A stopped one (SIGSTOP) is continued."""
         if not self.is_running():
             return
@@ -204,7 +203,7 @@ class Postgres:
     def kill(self):
         """kill -9 of the postmaster alone."""
         self.process.kill()
-        self.process.wait(START_S)
+        self.process.wait(PATIENCE_S)
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
@@ -212,7 +211,7 @@ class Postgres:
         def is_stopped():
             with open("/proc/%d/stat" % self.pid) as stat:
                 return stat.read().rsplit(")", 1)[1].split()[0] == "T"
-        wait_for(is_stopped, START_S, "the postmaster is stopped")
+        wait_for(is_stopped, PATIENCE_S, "the postmaster is stopped")
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
@@ -265,7 +264,7 @@ class Postgres:
     def is_primary(self):
         return not self.value("SELECT pg_is_in_recovery()")
 
-    def promote(self, timeout_s=START_S):
+    def promote(self, timeout_s=PATIENCE_S):
         self.write("promote", "")
         self.process.send_signal(signal.SIGUSR1)
         wait_for(self.is_primary, timeout_s, "%s is promoted" % self)
@@ -273,7 +272,7 @@ class Postgres:
     def flush_lsn(self):
         return self.value("SELECT pg_current_wal_flush_lsn()::text")
 
-    def wait_caught_up(self, primary, timeout_s=START_S):
+    def wait_caught_up(self, primary, timeout_s=PATIENCE_S):
         """Has replayed all that primary has written by now."""
         target = primary.flush_lsn()
         wait_for(lambda: self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", target),
