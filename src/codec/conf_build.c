@@ -12,10 +12,12 @@ enum { ABSOLUTE_MAX = 8192 };
 
 /* ---- The tree ---- */
 
-static void tree_add_file(json_t *tree, struct conf_places *places, const char *name,
+/* False if the text is no tree at all; what is wrong with it was reported. */
+static bool tree_add_file(json_t *tree, struct conf_places *places, const char *name,
                           const char *text, size_t length, struct conf_report *report)
 {
     struct conf_places of_file;
+    bool is_tree = false;
     struct err err;
     json_t *value = NULL;
 
@@ -29,25 +31,31 @@ static void tree_add_file(json_t *tree, struct conf_places *places, const char *
     } else {
         conf_tree_merge(tree, value);
         conf_places_merge(places, &of_file);
+        is_tree = true;
     }
     json_decref(value);
     conf_places_done(&of_file);
+    return is_tree;
 }
 
-/* Files, or else PATRONI_CONFIGURATION alone, or else the environment; files plus environment. */
-static void tree_read(const struct conf_source *source, json_t *tree, struct conf_places *places,
+/* Files, or else PATRONI_CONFIGURATION alone, or else the environment; files plus environment.
+ * False if one of them could not be read: what it would have said then only seems to be missing. */
+static bool tree_read(const struct conf_source *source, json_t *tree, struct conf_places *places,
                       struct conf_report *report)
 {
+    bool is_complete = true;
     const char *whole =
         json_string_value(json_object_get(source->env, "PATRONI_CONFIGURATION"));
 
     for (size_t i = 0; i < source->file_count; i++)
-        tree_add_file(tree, places, source->files[i].name, source->files[i].text,
-                      source->files[i].length, report);
+        is_complete &= tree_add_file(tree, places, source->files[i].name, source->files[i].text,
+                                     source->files[i].length, report);
     if (source->file_count == 0 && !str_is_empty(whole))
-        tree_add_file(tree, places, "PATRONI_CONFIGURATION", whole, strlen(whole), report);
+        is_complete &= tree_add_file(tree, places, "PATRONI_CONFIGURATION", whole, strlen(whole),
+                                     report);
     else
         conf_env_tree(source, tree, places, report);
+    return is_complete;
 }
 
 /* Moves a value from its old name, unless the new one is there. */
@@ -232,19 +240,37 @@ static void fill_tags(struct conf *conf, struct conf_report *report)
     }
 }
 
+/* Each mistake at its own line: whoever mends the file wants them all. */
+static void check_dcs(const json_t *dcs, const struct conf_places *places,
+                      struct conf_report *report)
+{
+    struct conf_report found;
+
+    conf_report_init(&found);
+    policy_json_report(dcs, &found);
+    for (int i = 0; i < found.count; i++) {
+        const char *below = found.messages[i].key;
+        char key[CONF_PATH_SIZE];
+        bool fits = str_format(key, sizeof(key), "bootstrap.dcs%s%s", below[0] == '\0' ? "" : ".",
+                               below);
+
+        conf_report_at(report, places, CONF_ERROR, fits ? key : "bootstrap.dcs", "%s",
+                       found.messages[i].text);
+    }
+    conf_report_done(&found);
+}
+
 static void fill_bootstrap(struct conf *conf, struct conf_report *report)
 {
     struct conf_storage *storage = conf->storage;
     struct conf_bootstrap *bootstrap = &conf->bootstrap;
     const json_t *section = json_object_get(conf->tree, "bootstrap");
     const json_t *dcs = conf_tree_get(conf->tree, "bootstrap.dcs");
-    struct err err;
 
     /* As with Patroni, `bootstrap:` with nothing below it is no section. */
     bootstrap->present = section != NULL;
     bootstrap->dcs = json_is_object(dcs) ? dcs : conf_storage_keep(storage, json_object());
-    if (policy_json_check(bootstrap->dcs, &err) != RC_OK)
-        conf_report_at(report, &storage->places, CONF_ERROR, "bootstrap.dcs", "%s", err.text);
+    check_dcs(bootstrap->dcs, &storage->places, report);
     (void)conf_pairs_read(conf_tree_get(conf->tree, "bootstrap.initdb"), storage,
                           &bootstrap->initdb, &bootstrap->initdb_count);
     if (str_equal(bootstrap->method, "initdb"))
@@ -375,9 +401,10 @@ enum rc conf_build(const struct conf_source *source, struct conf **ret, struct c
     conf->storage = storage;
     conf->tree = json_object();
     pgh_assert(conf->tree != NULL);
-    tree_read(source, conf->tree, &storage->places, report);
-    tree_make_absolute(conf->tree, source->cwd);
-    build_fill(conf, source->use, report);
+    if (tree_read(source, conf->tree, &storage->places, report)) {
+        tree_make_absolute(conf->tree, source->cwd);
+        build_fill(conf, source->use, report);
+    }
     if (report->error_count > errors_before) {
         conf_free(conf);
         return RC_INVALID;

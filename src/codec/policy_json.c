@@ -123,38 +123,37 @@ void policy_json_parse(const json_t *config, struct policy *ret, struct conf_rep
 
 /* ---- The check of what people write ---- */
 
-static enum rc check_option(const struct conf_option *option, const json_t *value,
-                            struct err *err)
+static void check_option(const struct conf_option *option, const json_t *value,
+                         struct conf_report *report)
 {
     struct conf_storage *storage = conf_storage_new();
-    struct conf_report report;
-    enum rc rc = RC_OK;
+    struct conf_report found;
 
-    conf_report_init(&report);
-    if (!conf_option_take(option, value, NULL, storage, NULL, CONF_ERROR, &report)) {
-        rc = report.count == 0 ? err_set(err, RC_INVALID, "%s: not possible", option->path)
-                               : err_set(err, RC_INVALID, "%s: %s", option->path,
-                                         report.messages[0].text);
+    conf_report_init(&found);
+    if (!conf_option_take(option, value, NULL, storage, NULL, CONF_ERROR, &found)) {
+        for (int i = 0; i < found.count; i++)
+            conf_report_at(report, NULL, CONF_ERROR, option->path, "%s", found.messages[i].text);
+        if (found.count == 0)
+            conf_report_at(report, NULL, CONF_ERROR, option->path, "not possible");
     } else if (option->effect == CONF_UNAVAILABLE && is_switched_on(value)) {
-        rc = err_set(err, RC_INVALID, "%s: not available in this version of pgheir", option->path);
+        conf_report_at(report, NULL, CONF_ERROR, option->path,
+                       "not available in this version of pgheir");
     }
-    conf_report_done(&report);
+    conf_report_done(&found);
     conf_storage_free(storage);
-    return rc;
 }
 
 /* What all members must agree on has a range of its own. */
-static enum rc check_parameters(const json_t *parameters, struct err *err)
+static void check_parameters(const json_t *parameters, struct conf_report *report)
 {
     struct conf none = {.storage = conf_storage_new()};
     struct conf_settings built;
-    struct conf_report report;
+    struct conf_report found;
     json_t *given = json_object();
     const char *name;
     json_t *value;
-    enum rc rc = RC_OK;
 
-    conf_report_init(&report);
+    conf_report_init(&found);
     pgh_assert(given != NULL);
     json_object_foreach((json_t *)(uintptr_t)parameters, name, value)
         /* null removes, whatever the setting; the three others are stored and ignored, as by
@@ -162,28 +161,28 @@ static enum rc check_parameters(const json_t *parameters, struct err *err)
         if (!json_is_null(value) && !str_equal_nocase(name, "listen_addresses") &&
             !str_equal_nocase(name, "port") && !str_equal_nocase(name, "cluster_name"))
             (void)json_object_set(given, name, value);
-    conf_settings_build(&none, given, NULL, NULL, NULL, &built, &report);
-    for (int i = 0; i < report.count && rc == RC_OK; i++)
-        if (str_starts_with(report.messages[i].key, "postgresql.parameters."))
-            rc = err_set(err, RC_INVALID, "%s: %s", report.messages[i].key,
-                         report.messages[i].text);
+    conf_settings_build(&none, given, NULL, NULL, NULL, &built, &found);
+    for (int i = 0; i < found.count; i++)
+        if (str_starts_with(found.messages[i].key, "postgresql.parameters."))
+            conf_report_at(report, NULL, CONF_ERROR, found.messages[i].key, "%s",
+                           found.messages[i].text);
     json_decref(built.settings);
     json_decref(built.recovery);
     json_decref(given);
-    conf_report_done(&report);
+    conf_report_done(&found);
     conf_storage_free(none.storage);
-    return rc;
 }
 
-static enum rc check_postgresql(const json_t *section, struct err *err)
+static void check_postgresql(const json_t *section, struct conf_report *report)
 {
     const char *key;
     json_t *value;
-    enum rc rc = RC_OK;
 
-    if (!json_is_object(section))
-        return err_set(err, RC_INVALID, "postgresql: expected an object (key: value), found %s",
-                       conf_type_word(section));
+    if (!json_is_object(section)) {
+        conf_report_at(report, NULL, CONF_ERROR, "postgresql",
+                       "expected an object (key: value), found %s", conf_type_word(section));
+        return;
+    }
     json_object_foreach((json_t *)(uintptr_t)section, key, value) {
         char path[PATH_SIZE];
         const struct conf_option *option = NULL;
@@ -193,36 +192,49 @@ static enum rc check_postgresql(const json_t *section, struct err *err)
         /* Local ones are stored and ignored, as by Patroni. */
         if (option == NULL || option->scope == CONF_LOCAL || json_is_null(value))
             continue;
-        rc = check_option(option, value, err);
-        if (rc == RC_OK && str_equal(key, "parameters"))
-            rc = check_parameters(value, err);
-        if (rc != RC_OK)
-            return rc;
+        check_option(option, value, report);
+        if (str_equal(key, "parameters") && json_is_object(value))
+            check_parameters(value, report);
     }
-    return RC_OK;
 }
 
-enum rc policy_json_check(const json_t *patch, struct err *err)
+void policy_json_report(const json_t *patch, struct conf_report *report)
 {
     const char *key;
     json_t *value;
 
-    if (!json_is_object(patch))
-        return err_set(err, RC_INVALID, "expected a JSON object, found %s", conf_type_word(patch));
+    if (!json_is_object(patch)) {
+        conf_report_at(report, NULL, CONF_ERROR, NULL, "expected a JSON object, found %s",
+                       conf_type_word(patch));
+        return;
+    }
     json_object_foreach((json_t *)(uintptr_t)patch, key, value) {
         const struct conf_option *option = conf_option_find(key);
-        enum rc rc = RC_OK;
 
         if (json_is_null(value))
             continue;
         if (str_equal(key, "postgresql"))
-            rc = check_postgresql(value, err);
+            check_postgresql(value, report);
         else if (option != NULL && option->scope == CONF_DYNAMIC)
-            rc = check_option(option, value, err);
-        if (rc != RC_OK)
-            return rc;
+            check_option(option, value, report);
     }
-    return RC_OK;
+}
+
+enum rc policy_json_check(const json_t *patch, struct err *err)
+{
+    struct conf_report report;
+    enum rc rc = RC_OK;
+
+    conf_report_init(&report);
+    policy_json_report(patch, &report);
+    if (report.count > 0) {
+        const struct conf_message *first = &report.messages[0];
+
+        rc = err_set(err, RC_INVALID, "%s%s%s", first->key, first->key[0] == '\0' ? "" : ": ",
+                     first->text);
+    }
+    conf_report_done(&report);
+    return rc;
 }
 
 /* ---- Merge ---- */

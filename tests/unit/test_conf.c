@@ -187,6 +187,40 @@ static void expect_build(const char *more, enum rc rc, const char *part)
     built_done(&built);
 }
 
+/* What an unreadable file would have said only seems to be missing. */
+static void test_unreadable_file_is_the_only_error(void **state)
+{
+    struct built built;
+
+    (void)state;
+    build_with(&built, "scope: null\nname: [", NULL);
+    assert_int_equal(built.rc, RC_INVALID);
+    expect_message(&built, "not YAML");
+    assert_int_equal(built.report.error_count, 1);
+    built_done(&built);
+}
+
+static void test_all_that_is_wrong_in_dcs(void **state)
+{
+    struct built built;
+
+    (void)state;
+    build_with(&built,
+               "bootstrap:\n  dcs:\n    ttl: soon\n    pause: maybe\n    postgresql:\n"
+               "      use_pg_rewind: perhaps\n      parameters:\n        max_connections: 5\n"
+               "        a b: 1\n",
+               NULL);
+    assert_int_equal(built.rc, RC_INVALID);
+    expect_message(&built, "b.yml:3: error: bootstrap.dcs.ttl: expected a number of seconds");
+    expect_message(&built, "b.yml:4: error: bootstrap.dcs.pause: expected true or false");
+    expect_message(&built, "b.yml:6: error: bootstrap.dcs.postgresql.use_pg_rewind: ");
+    expect_message(&built,
+                   "b.yml:8: error: bootstrap.dcs.postgresql.parameters.max_connections: ");
+    expect_message(&built, "b.yml:9: error: bootstrap.dcs.postgresql.parameters.a b: ");
+    assert_int_equal(built.report.error_count, 5);
+    built_done(&built);
+}
+
 static void test_good(void **state)
 {
     struct built built;
@@ -274,7 +308,7 @@ static void test_messages(void **state)
     expect_build("postgresql: {pg_ctl_timeout: 0}", RC_INVALID,
                  "a number of seconds, at least 1 (or with a unit: 500ms, 2min), found 0");
     expect_build("bootstrap: {dcs: {ttl: soon}}", RC_INVALID,
-                 "error: bootstrap.dcs: ttl: expected a number of seconds");
+                 "b.yml:1: error: bootstrap.dcs.ttl: expected a number of seconds");
     expect_build("bootstrap: {method: magic}", RC_INVALID, "bootstrap.magic with a command");
     expect_build("bootstrap: {method: magic, magic: {command: /bin/true}}", RC_OK, NULL);
     expect_build("watchdog: {mode: required}", RC_INVALID, "no hardware watchdog");
@@ -639,7 +673,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_yaml_scalars), cmocka_unit_test(test_yaml_structure),
-        cmocka_unit_test(test_yaml_errors),  cmocka_unit_test(test_good),
+        cmocka_unit_test(test_yaml_errors),
+        cmocka_unit_test(test_unreadable_file_is_the_only_error),
+        cmocka_unit_test(test_all_that_is_wrong_in_dcs),
+        cmocka_unit_test(test_good),
         cmocka_unit_test(test_messages),     cmocka_unit_test(test_other_stores),
         cmocka_unit_test(test_secrets),      cmocka_unit_test(test_merge),
         cmocka_unit_test(test_legacy),       cmocka_unit_test(test_env),

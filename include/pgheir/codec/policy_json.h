@@ -23,6 +23,8 @@ void policy_json_parse(const json_t *config, struct policy *ret, struct conf_rep
 /* Would this object (a PATCH, a PUT or bootstrap.dcs) be good to write? RC_INVALID names the first
  * known key of wrong type or range and what was expected. null is always good: it removes. */
 enum rc policy_json_check(const json_t *patch, struct err *err);
+/* All that policy_json_check() would refuse, one error each, under its path from here ("ttl"). */
+void policy_json_report(const json_t *patch, struct conf_report *report);
 
 /* The merge of rest.md 7.1: null removes, object onto object recurses, the rest replaces; values
  * that are equal as text count as unchanged. Returns a new object (owner: the caller) and in
