@@ -129,7 +129,8 @@ reload_take(struct reload *reload, struct conf *conf)
 
     conf_compare(old, conf, &changes);
     if (!str_is_empty(changes.refused))
-        log_warning("changed, but in force only after pgheirctl agent-restart: %s",
+        log_warning("changed, but in force only after a new agent starts (send SIGUSR2 to "
+                    "pgheir): %s",
                     changes.refused);
     agent->conf = conf;
     agent->pg_wanted_revision++;

@@ -195,7 +195,7 @@ static const char intro[] =
     "\n"
     "Columns: *where* says whether a key counts in the local file, in etcd, or in both.\n"
     "*change* says what a new value needs: a reload (SIGHUP, `POST /reload`, or just the\n"
-    "change in etcd), a new agent (`pgheirctl agent-restart`; PostgreSQL runs on), or\n"
+    "change in etcd), a new agent (SIGUSR2 to pgheir; PostgreSQL runs on), or\n"
     "that it counts only while a cluster is made. *no effect*: accepted so that files\n"
     "made for Patroni stay valid. *refused*: not available in this version, and not safe\n"
     "to ignore.\n"

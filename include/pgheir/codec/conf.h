@@ -300,7 +300,7 @@ enum conf_scope_of {
 
 enum conf_reload {
     CONF_RELOAD,     /* taken over by SIGHUP, POST /reload or a change in etcd */
-    CONF_RESTART,    /* a new agent is needed (pgheirctl agent-restart); PostgreSQL runs on */
+    CONF_RESTART,    /* a new agent is needed (SIGUSR2 to pgheir); PostgreSQL runs on */
     CONF_BOOTSTRAP   /* looked at only while a cluster is made */
 };
 

@@ -26,7 +26,6 @@
     X(CLONE_BEGIN, I, "cloning")                                                                   \
     X(CLONE_DONE, I, "replica has been created")                                                   \
     X(CLONE_FAILED, E, "cloning failed, next try after a pause")                                   \
-    X(CLONE_NOT_ALLOWED, E, "data diverged and the configuration does not allow to replace it")    \
     X(WAIT_VOLUME, E,                                                                              \
       "data directory is empty but this member held data before: waiting for its volume or reinit")\
     X(FOREIGN_DIRECTORY, E,                                                                        \
@@ -98,7 +97,6 @@
     X(SHUTDOWN_BEGIN, I, "stop requested")                                                         \
     X(SHUTDOWN_DONE, I, "stopped")                                                                 \
     X(ADOPTED, W, "PostgreSQL was already running: adopted, fencing without parent-death signal")  \
-    X(DUPLICATE_NAME, E, "Can't start; there is already a node of this name running")              \
     X(OP_CANCELLED, I, "operation cancelled")                                                      \
     X(SLOT_CREATE, I, "creating replication slot")                                                 \
     X(SLOT_DROP, I, "dropping replication slot")                                                   \
