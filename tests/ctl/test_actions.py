@@ -2,6 +2,7 @@
 import json
 import os
 import sys
+import threading
 
 import pytest
 
@@ -330,6 +331,25 @@ def test_pause_asks_the_next_member(etcd, ctl, agent):
     answer = ctl.run("pause", name)
     assert answer.returncode == 1
     assert "Error: Can not find accessible cluster member\n" in answer.stderr
+
+
+def test_pause_waits_for_members_that_lost_their_leases(etcd, ctl, agent):
+    """Right after all leases were lost nobody is registered, and who is again may not hear etcd yet."""
+    one = agent({("PATCH", "/config"): [(503, "etcd does not answer"), (200, "{}")]})
+    fill(etcd, "pa4", {"config": "{}", "initialize": "1"})
+    later = threading.Timer(1, lambda: etcd.put("/service/pa4/members/n1", member("h", api=one.url)))
+    later.start()
+    answer = ctl.run("pause", "pa4")
+    later.join()
+    assert (answer.returncode, answer.stdout) == (0, "Success: cluster management is paused\n"), answer.stderr
+    assert len(one.calls) == 2
+
+
+def test_pause_without_members_says_what_is_missing(etcd, ctl):
+    fill(etcd, "pa5", {"config": "{}", "initialize": "1"})
+    answer = ctl.run("pause", "pa5")
+    assert answer.returncode == 1
+    assert "Error: Can not find accessible cluster member: none is registered in etcd" in answer.stderr
 
 
 def test_pause_waits_for_the_members(etcd, ctl, agent):
