@@ -93,25 +93,12 @@ int cmd_reload(struct ctl *ctl, const struct opt_values *values)
 
 static int choose_time(struct round *round, char out[static CTL_TIME_SIZE])
 {
-    const char *given = opt_text(round->values, "--scheduled");
+    char question[80 + CTL_TIME_SIZE];
     char hour[CTL_TIME_SIZE];
-    struct buf question;
-    struct buf answer;
-    int code = CTL_DONE;
 
-    buf_init(&question, TEXT_MAX);
-    buf_init(&answer, TEXT_MAX);
-    (void)buf_printf(&question, "When should the restart take place (e.g. %s) ",
-                     ctl_next_hour(hour));
-    if (given != NULL)
-        (void)buf_puts(&answer, given);
-    else if (!round->force && !ctl_prompt(buf_text(&question), "now", &answer))
-        code = ctl_aborted();
-    if (code == CTL_DONE)
-        code = ctl_read_time(buf_text(&answer), out);
-    buf_done(&question);
-    buf_done(&answer);
-    return code;
+    (void)snprintf(question, sizeof(question),
+                   "When should the restart take place (e.g. %s) ", ctl_next_hour(hour));
+    return ctl_choose_time(question, opt_text(round->values, "--scheduled"), round->force, out);
 }
 
 /* 15.2, 9.6.3: CTL_DONE, or what is wrong with it. */

@@ -147,25 +147,15 @@ static int confirm_asynchronous(const struct change *change)
 
 static int choose_time(struct change *change, const char *given)
 {
+    char question[80 + CTL_TIME_SIZE];
     char hour[CTL_TIME_SIZE];
-    struct buf question;
-    struct buf answer;
-    int code = CTL_DONE;
+    int code;
 
-    buf_init(&question, TEXT_MAX);
-    buf_init(&answer, TEXT_MAX);
-    (void)buf_printf(&question, "When should the switchover take place (e.g. %s ) ",
-                     ctl_next_hour(hour));
-    if (given != NULL)
-        (void)buf_puts(&answer, given);
-    else if (!change->force && !ctl_prompt(buf_text(&question), "now", &answer))
-        code = ctl_aborted();
-    if (code == CTL_DONE)
-        code = ctl_read_time(buf_text(&answer), change->scheduled_at);
+    (void)snprintf(question, sizeof(question),
+                   "When should the switchover take place (e.g. %s ) ", ctl_next_hour(hour));
+    code = ctl_choose_time(question, given, change->force, change->scheduled_at);
     if (code == CTL_DONE && change->scheduled_at[0] != '\0' && change->cluster.view->policy.pause)
         code = ctl_fail("Can't schedule switchover in the paused state");
-    buf_done(&question);
-    buf_done(&answer);
     return code;
 }
 

@@ -201,6 +201,10 @@ void ctl_cluster_print(const struct ctl_cluster *cluster, bool extended, enum ct
 int ctl_read_time(const char *text, char out[static CTL_TIME_SIZE]);
 /* The next full hour but one, for prompts: "2026-11-23T15:52". */
 const char *ctl_next_hour(char out[static CTL_TIME_SIZE]);
+/* As ctl_read_time(), of the option's text if it was given; otherwise the person is asked, or with
+ * --force it is now. */
+int ctl_choose_time(const char *question, const char *given, bool force,
+                    char out[static CTL_TIME_SIZE]);
 /* How far standard handling of an answer goes: HTTP_ANSWERED is the caller's; otherwise it is said
  * and noted, and the return is false. */
 bool ctl_reply_is_answer(struct ctl *ctl, const struct ctl_reply *reply, const char *action,

@@ -186,3 +186,20 @@ int ctl_read_time(const char *text, char out[static CTL_TIME_SIZE])
                    abs(offset) / 60, abs(offset) % 60);
     return CTL_DONE;
 }
+
+int ctl_choose_time(const char *question, const char *given, bool force,
+                    char out[static CTL_TIME_SIZE])
+{
+    struct buf answer;
+    int code = CTL_DONE;
+
+    buf_init(&answer, ANSWER_MAX);
+    if (given != NULL)
+        (void)buf_puts(&answer, given);
+    else if (!force && !ctl_prompt(question, "now", &answer))
+        code = ctl_aborted();
+    if (code == CTL_DONE)
+        code = ctl_read_time(buf_text(&answer), out);
+    buf_done(&answer);
+    return code;
+}
