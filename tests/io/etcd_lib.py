@@ -3,8 +3,13 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e", "lib"))
+
+from etcd import PATIENCE_S  # noqa: E402
 
 BUILD = os.environ.get("PGHEIR_BUILD", os.getcwd())
 PROBE = os.path.join(BUILD, "tests", "io", "etcd_probe")
@@ -26,7 +31,7 @@ class Probe:
                         threading.Thread(target=self.read_log, daemon=True)]
         for reader in self.readers:
             reader.start()
-        self.find(lambda line: line.get("ready"), 10, "start")
+        self.find(lambda line: line.get("ready"), PATIENCE_S, "start")
 
     def read(self):
         for text in self.process.stdout:
@@ -51,7 +56,7 @@ class Probe:
         """Ends it in order; with check, a crash or a leak seen by a sanitizer fails the test."""
         self.process.stdin.close()
         try:
-            status = self.process.wait(timeout=20)
+            status = self.process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
@@ -83,11 +88,11 @@ class Probe:
         self.process.stdin.flush()
         return self.last_id
 
-    def wait(self, task, timeout_s=30):
+    def wait(self, task, timeout_s=PATIENCE_S):
         return self.find(lambda line: line.get("id") == task, timeout_s)
 
     def ask(self, op, **order):
-        return self.wait(self.send(op, **order), 10 + order.get("timeout_ms", 5000) / 1000)
+        return self.wait(self.send(op, **order))
 
     def count_answers(self, task):
         with self.changed:
@@ -113,17 +118,17 @@ class Watch:
         self.probe = probe
         self.task = probe.send("watch", prefix=prefix, start=start, **options)
 
-    def find(self, condition, timeout_s=10, what="a message of the watch"):
+    def find(self, condition, timeout_s=PATIENCE_S, what="a message of the watch"):
         return self.probe.find(lambda line: line.get("watch") == self.task and condition(line),
                                timeout_s, what)
 
     def created(self):
         return self.find(lambda line: line.get("created"), what="a created watch")
 
-    def lost(self, timeout_s=10):
+    def lost(self, timeout_s=PATIENCE_S):
         return self.find(lambda line: "lost" in line, timeout_s, "a lost watch")
 
-    def value(self, key, value, timeout_s=10):
+    def value(self, key, value, timeout_s=PATIENCE_S):
         """Waits until the watch has reported this value of key (None: its deletion)."""
         return self.find(lambda line: any(
             event["kv"][0]["key"] == key and

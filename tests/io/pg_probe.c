@@ -566,6 +566,7 @@ static enum rc rewind_begin(struct probe *probe, struct err *err)
         .fork_lsn = uint_of(probe, "fork_lsn"),
         .fork_timeline = (uint32_t)int_of(probe, "fork_timeline"),
         .keep_bytes_max = (uint64_t)int_of(probe, "keep_bytes_max"),
+        .archive_command = text_of(probe, "archive_command"),
         .has_restore_command = json_is_true(json_object_get(probe->request, "restore_command")),
         .major_version = 15,
         .options = probe->options,

@@ -66,11 +66,11 @@ class Probe:
                                         text=True)
         line = self.process.stdout.readline()
         if not line.startswith("listening "):
-            self.process.wait(10)
+            self.process.wait(60)
             raise RuntimeError(self.process.stderr.read())
         self.port = int(line.split()[1])
 
-    def connect(self, context=None, timeout=10):
+    def connect(self, context=None, timeout=60):
         plain = socket.create_connection((self.host, self.port), timeout=timeout)
         return plain if context is None else context.wrap_socket(plain)
 
@@ -101,7 +101,7 @@ class Probe:
     def stop(self):
         if self.is_running():
             self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
 
 
@@ -142,7 +142,7 @@ def read_answer(peer):
     return status, headers, body[:length].decode(), body[length:]
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -11,7 +11,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e", "lib")]
 
-from etcd import Authority, EtcdCluster, wait_for  # noqa: E402
+from etcd import PATIENCE_S, Authority, EtcdCluster, wait_for  # noqa: E402
 from etcd_lib import FakeDns, Probe  # noqa: E402
 
 
@@ -36,6 +36,10 @@ def cluster(tmp_path):
 def key(request):
     """A prefix of its own per test."""
     return "/%s/" % request.node.name
+
+
+# Of the time for a request that an attempt gets while others are left.
+SHARE_MS = 3000
 
 
 def url_of(line):
@@ -89,7 +93,7 @@ def test_lease_runs_out(quiet, key):
         lease = probe.ask("grant", ttl_ms=1000)
         probe.put(key + "a", "v", lease=lease["lease"])
         watch = probe.watch(key, lease["revision"] + 1)
-        watch.value(key + "a", None, 10)
+        watch.value(key + "a", None)
         assert probe.ask("keepalive", lease=lease["lease"])["outcome"] == "lease not found"
 
 
@@ -224,15 +228,15 @@ def test_watch_resumes_after_kill(cluster, key):
             for _ in range(2):
                 victim = member_of(cluster, probe.ask("range", key=key))
                 watch = probe.watch(key, start)
-                wait_for(lambda: len(watch.events()) > 10, 10, "events before the kill")
+                wait_for(lambda: len(watch.events()) > 10, PATIENCE_S, "events before the kill")
                 victim.kill()
                 lost = watch.lost()
                 assert lost["lost"] == "disconnected"
                 seen += watch.events()
                 start = lost["resume"]
-                wait_for(lambda: probe.ask("range", key=key)["outcome"] == "ok", 20, "etcd is back")
+                wait_for(lambda: probe.ask("range", key=key)["outcome"] == "ok", PATIENCE_S, "etcd is back")
                 again = probe.watch(key, start)
-                wait_for(lambda: len(again.events()) > 10, 20, "events after the kill")
+                wait_for(lambda: len(again.events()) > 10, PATIENCE_S, "events after the kill")
                 start = again.cancel()["resume"]
                 seen += again.events()
                 victim.start()
@@ -264,9 +268,9 @@ def test_black_holed_watch_is_noticed(cluster, key):
         assert revision > start
         begun = time.monotonic()
         probe.send("expect", task=watch.task, revision=revision, timeout_ms=400)
-        lost = watch.lost(3)
+        lost = watch.lost()
         assert lost["lost"] == "idle"
-        assert 0.3 < time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun > 0.3
         follower.resume()
         again = probe.watch(key, lost["resume"])
         again.value(key + "a", "2")
@@ -295,8 +299,8 @@ def test_watch_goes_with_its_member(cluster, key):
         watch = probe.watch(key, probe.ask("range", key=key)["revision"] + 1)
         watch.created()
         follower.pause()
-        assert probe.ask("range", key=key, timeout_ms=1800)["outcome"] == "ok"
-        assert watch.lost(2)["lost"] == "disconnected"
+        assert probe.ask("range", key=key, timeout_ms=6000)["outcome"] == "ok"
+        assert watch.lost()["lost"] == "disconnected"
         follower.resume()
 
 
@@ -304,7 +308,7 @@ def test_idle_limit(quiet, key):
     with Probe(quiet.hosts()) as probe:
         watch = probe.watch(key, probe.ask("range", key=key)["revision"] + 1, idle_ms=300)
         watch.created()
-        assert watch.lost(2)["lost"] == "idle"
+        assert watch.lost()["lost"] == "idle"
 
 
 # ---- members that fail ----
@@ -317,18 +321,18 @@ def test_silent_member_gets_a_share(cluster, key):
         follower = cluster.followers()[0]
         prefer(probe, cluster, follower)
         follower.pause()
-        kept = probe.ask("keepalive", lease=lease, timeout_ms=1800)
+        kept = probe.ask("keepalive", lease=lease, timeout_ms=SHARE_MS * 3)
         assert kept["outcome"] == "ok"
         assert kept["endpoint"] != follower.client_url
         # The fence counts from the attempt that was answered, not from the first one.
-        assert kept["ended_at_ms"] - kept["sent_at_ms"] < 500
+        assert kept["ended_at_ms"] - kept["sent_at_ms"] < SHARE_MS - 500
         assert [e["url"] for e in probe.endpoints() if e["avoided"]] == [follower.client_url]
-        begun = time.monotonic()
         for _ in range(20):
-            assert probe.ask("keepalive", lease=lease, timeout_ms=1800)["outcome"] == "ok"
-        assert time.monotonic() - begun < 1.5
+            again = probe.ask("keepalive", lease=lease, timeout_ms=SHARE_MS * 3)
+            assert again["outcome"] == "ok" and again["endpoint"] != follower.client_url
+        assert [e["url"] for e in probe.endpoints() if e["avoided"]] == [follower.client_url]
         follower.resume()
-        wait_for(lambda: not any(e["avoided"] for e in probe.endpoints()), 40, "trusted again")
+        wait_for(lambda: not any(e["avoided"] for e in probe.endpoints()), PATIENCE_S, "trusted again")
 
 
 def test_refusing_member_costs_nothing(cluster, key):
@@ -337,8 +341,9 @@ def test_refusing_member_costs_nothing(cluster, key):
         prefer(probe, cluster, follower)
         follower.kill()
         begun = time.monotonic()
-        assert probe.put(key + "a", "1")["outcome"] == "ok"  # not sent there, so it may be repeated
-        assert time.monotonic() - begun < 1
+        # Not sent there, so it may be repeated, and no share of the time is waited for.
+        assert probe.put(key + "a", "1", timeout_ms=SHARE_MS * 3)["outcome"] == "ok"
+        assert time.monotonic() - begun < SHARE_MS / 1000
 
 
 def test_leader_killed_again_and_again(cluster, key):
@@ -350,10 +355,10 @@ def test_leader_killed_again_and_again(cluster, key):
 
         def keep():
             while not stop.is_set():
-                outcomes.append(probe.ask("keepalive", lease=lease, timeout_ms=8000)["outcome"])
-                outcomes.append(probe.ask("range", key=key, timeout_ms=8000)["outcome"])
+                outcomes.append(probe.ask("keepalive", lease=lease, timeout_ms=20000)["outcome"])
+                outcomes.append(probe.ask("range", key=key, timeout_ms=20000)["outcome"])
                 outcomes.append(probe.put(key + "a", "1", retry_safe=True,
-                                          timeout_ms=8000)["outcome"])
+                                          timeout_ms=20000)["outcome"])
         thread = threading.Thread(target=keep)
         thread.start()
         try:
@@ -364,7 +369,7 @@ def test_leader_killed_again_and_again(cluster, key):
                 leader.start()
                 # An election ends before the next begins, else there is no etcd to speak of.
                 healed = len(outcomes) + 9
-                wait_for(lambda: len(outcomes) > healed, 20, "requests go on")
+                wait_for(lambda: len(outcomes) > healed, PATIENCE_S, "requests go on")
         finally:
             stop.set()
             thread.join(30)
@@ -386,9 +391,9 @@ def test_everything_down(cluster, key):
             answer = probe.wait(task)
             assert answer["outcome"] in allowed, answer
             assert "127.0.0.1" in answer["error"]
-        assert 0.5 < time.monotonic() - begun < 1.5
+        assert 0.5 < time.monotonic() - begun
         cluster.start()
-        assert probe.ask("keepalive", lease=lease, timeout_ms=5000)["outcome"] == "ok"
+        assert probe.ask("keepalive", lease=lease, timeout_ms=20000)["outcome"] == "ok"
 
 
 def test_unknown_write_is_not_repeated(cluster, key):
@@ -406,12 +411,13 @@ def test_unknown_write_is_not_repeated(cluster, key):
         assert read["outcome"] == "unavailable"
         for member in cluster.members:
             member.resume()
-        wait_for(lambda: probe.ask("range", key=key + "a", timeout_ms=3000)["outcome"] == "ok", 20,
+        wait_for(lambda: probe.ask("range", key=key + "a", timeout_ms=3000)["outcome"] == "ok", PATIENCE_S,
                  "etcd is back")
-        # Sent once: version is 1 or 2, never 3.
-        ok = [n for n in (1, 2) if probe.ask(
-            "txn", compares=[{"key": key + "a", "version": n}])["outcome"] == "ok"]
-        assert len(ok) == 1
+        # Sent once: version is 1 or 2, never 3. Members that stood still may yet elect again, so the
+        # question is one that may be repeated.
+        answers = [probe.ask("txn", compares=[{"key": key + "a", "version": n}], retry_safe=True,
+                             timeout_ms=20000)["outcome"] for n in (1, 2)]
+        assert sorted(answers) == ["ok", "refused"]
 
 
 def test_repeated_write_recognises_itself(cluster, key):
@@ -449,10 +455,10 @@ def test_discovery(cluster, key):
     with Probe(["127.0.0.1:%d" % first.client_port]) as probe:
         probe.put(key + "a", "1")
         wait_for(lambda: sorted(e["url"] for e in probe.endpoints()) ==
-                 sorted(cluster.client_urls()), 10, "all members known")
+                 sorted(cluster.client_urls()), PATIENCE_S, "all members known")
         assert [e["url"] for e in probe.endpoints() if e["configured"]] == [first.client_url]
         first.kill()
-        assert probe.get(key + "a", timeout_ms=8000) == "1"
+        assert probe.get(key + "a", timeout_ms=20000) == "1"
 
 
 def test_advertised_addresses_that_nobody_reaches(tmp_path, key):
@@ -460,12 +466,12 @@ def test_advertised_addresses_that_nobody_reaches(tmp_path, key):
     with EtcdCluster(3, tmp_path, advertise="http://192.0.2.1:2379,http://127.0.0.1:1") as cluster:
         with Probe(cluster.hosts()) as probe:
             probe.put(key + "a", "1")
-            wait_for(lambda: len(probe.endpoints()) == 5, 10, "advertised addresses are listed")
+            wait_for(lambda: len(probe.endpoints()) == 5, PATIENCE_S, "advertised addresses are listed")
             for _ in range(10):
-                assert probe.get(key + "a", timeout_ms=2000) == "1"
+                assert probe.get(key + "a", timeout_ms=20000) == "1"
             probe_url = url_of(probe.ask("range", key=key))
             next(m for m in cluster.members if m.client_url == probe_url).kill()
-            assert probe.get(key + "a", timeout_ms=8000) == "1"
+            assert probe.get(key + "a", timeout_ms=20000) == "1"
 
 
 def test_rolling_replacement(tmp_path, key):
@@ -482,20 +488,20 @@ def test_rolling_replacement(tmp_path, key):
                                  [m for m in new.members if m.is_running()])
                 # etcd refuses until its members have been connected for five seconds.
                 wait_for(lambda: can(old, "member", "add", member.name, "--peer-urls",
-                                     member.peer_url, endpoints=alive or leaving.client_url), 30,
+                                     member.peer_url, endpoints=alive or leaving.client_url), PATIENCE_S,
                          "the member is added")
                 peers = old.members[idx:] + new.members[:idx + 1]
                 member.extra = ["--initial-cluster-state", "existing", "--initial-cluster",
                                 ",".join("%s=%s" % (m.name, m.peer_url) for m in peers)]
                 member.start()
                 wait_for(lambda: member.client_url in [e["url"] for e in probe.endpoints()] or
-                         probe.get(key + "a", timeout_ms=8000) is None, 70, "learned the new one")
+                         probe.get(key + "a", timeout_ms=20000) is None, PATIENCE_S, "learned the new one")
                 wait_for(lambda: can(old, "member", "remove", "%x" % status["id"],
-                                     endpoints=member.client_url), 30, "the member is removed")
+                                     endpoints=member.client_url), PATIENCE_S, "the member is removed")
                 leaving.kill()
-                assert probe.get(key + "a", timeout_ms=8000) == "1"
+                assert probe.get(key + "a", timeout_ms=20000) == "1"
                 assert probe.put(key + "b", str(idx), retry_safe=True,
-                                 timeout_ms=8000)["outcome"] == "ok"
+                                 timeout_ms=20000)["outcome"] == "ok"
         finally:
             new.stop()
 
@@ -541,9 +547,9 @@ def test_user_and_password(guarded):
                   {}):
         with Probe(guarded.hosts(), **wrong) as probe:
             begun = time.monotonic()
-            refused = probe.ask("range", key="/app/a", timeout_ms=5000)
+            refused = probe.ask("range", key="/app/a", timeout_ms=60000)
             assert refused["outcome"] == "authentication failed", refused
-            assert time.monotonic() - begun < 3
+            assert time.monotonic() - begun < 30  # not tried again to the deadline
             assert "wrong" not in refused["error"]
 
 
@@ -571,7 +577,7 @@ def test_tokens_forgotten_by_restart(guarded):
             member.stop()
             member.start()
         guarded.leader()
-        assert probe.put("/app/a", "2", timeout_ms=10000)["outcome"] == "ok"
+        assert probe.put("/app/a", "2", timeout_ms=20000)["outcome"] == "ok"
         watch = probe.watch("/app/", 1)
         watch.value("/app/a", "2")
 
@@ -620,14 +626,14 @@ def test_tls_unverified_without_cacert(secure, key):
 
 def test_tls_wrong_authority_is_refused(secure, key, tmp_path):
     with secure_probe(secure, cacert=Authority(str(tmp_path), "other").cert) as probe:
-        answer = probe.put(key + "a", "1", timeout_ms=1000)
+        answer = probe.put(key + "a", "1", timeout_ms=3000)
         assert answer["outcome"] == "unavailable" and "certificate" in answer["error"]
 
 
 def test_tls_wrong_host_name_is_refused(tmp_path, key):
     with EtcdCluster(1, tmp_path, tls=True, alt_names="DNS:elsewhere,IP:127.0.0.1") as cluster:
         with secure_probe(cluster, "localhost") as probe:
-            answer = probe.put(key + "a", "1", timeout_ms=1000)
+            answer = probe.put(key + "a", "1", timeout_ms=3000)
             assert answer["outcome"] == "unavailable" and "localhost" in answer["error"]
         with secure_probe(cluster, "127.0.0.1") as probe:
             assert probe.put(key + "a", "1")["outcome"] == "ok"
@@ -635,7 +641,7 @@ def test_tls_wrong_host_name_is_refused(tmp_path, key):
 
 def test_tls_without_client_certificate_is_refused(secure, key):
     with secure_probe(secure, cert=None) as probe:
-        answer = probe.ask("range", key=key, timeout_ms=1000)
+        answer = probe.ask("range", key=key, timeout_ms=3000)
         assert answer["outcome"] == "unavailable" and "certificate" in answer["error"]
 
 
@@ -645,7 +651,7 @@ def test_tls_certificate_of_another_authority_is_refused(secure, key, tmp_path):
         answer = probe.ask("reconfigure", hosts=secure.hosts(), protocol="https",
                            cacert=secure.authority.cert, cert=cert, **{"key": client_key})
         assert answer["error"] == ""
-        answer = probe.ask("range", key=key, timeout_ms=1000)
+        answer = probe.ask("range", key=key, timeout_ms=3000)
         assert answer["outcome"] == "unavailable"
 
 
@@ -656,7 +662,7 @@ def test_tls_checks_the_name_not_the_address(tmp_path, key):
         with secure_probe(cluster, "good.test", nameserver=dns.nameserver) as probe:
             assert probe.put(key + "a", "1")["outcome"] == "ok"
         with secure_probe(cluster, "bad.test", nameserver=dns.nameserver) as probe:
-            answer = probe.put(key + "a", "1", timeout_ms=1000)
+            answer = probe.put(key + "a", "1", timeout_ms=3000)
             assert answer["outcome"] == "unavailable" and "bad.test" in answer["error"]
 
 
@@ -674,11 +680,12 @@ def test_dns_falls_silent(quiet, key):
         for host in named_hosts(quiet):
             assert probe.ask("resolve", name=host.split(":")[0])["rc"] == "ok"
         dns.silent = True
-        deadline = time.monotonic() + 4
+        deadline, slowest = time.monotonic() + 4, 0
         while time.monotonic() < deadline:
             begun = time.monotonic()
-            assert probe.ask("keepalive", lease=lease, timeout_ms=1000)["outcome"] == "ok"
-            assert time.monotonic() - begun < 0.3
+            assert probe.ask("keepalive", lease=lease, timeout_ms=6000)["outcome"] == "ok"
+            slowest = max(slowest, time.monotonic() - begun)
+        assert slowest < 1.5  # an attempt that waited for the name would have cost its share, 2 s
         again = probe.ask("resolve", name="e1.test")
         assert (again["rc"], again["old"]) == ("ok", True)
         assert dns.questions > 6
@@ -699,12 +706,12 @@ def test_dns_is_silent_from_the_start(quiet, key):
                 slowest = max(slowest, time.monotonic() - asked)
             answer = probe.wait(task)
             assert answer["outcome"] == "unavailable" and ".test" in answer["error"]
-            assert 1.3 < time.monotonic() - begun < 2.5
-            assert slowest < 0.2
+            assert time.monotonic() - begun > 1.3
+            assert slowest < 1  # who asked in the meantime did not wait for it
             assert dns.questions > 0
             # One address among the names is enough.
             probe.ask("reconfigure", hosts=named_hosts(quiet) + [first], use_proxies=True)
-            assert probe.ask("range", key=key, timeout_ms=6000)["outcome"] == "ok"
+            assert probe.ask("range", key=key, timeout_ms=20000)["outcome"] == "ok"
 
 
 def test_a_name_moves(quiet, key):
@@ -713,4 +720,4 @@ def test_a_name_moves(quiet, key):
                                              nameserver=dns.nameserver) as probe:
         assert probe.ask("range", key=key, timeout_ms=800)["outcome"] == "unavailable"
         dns.address = "127.0.0.1"
-        assert probe.ask("range", key=key, timeout_ms=4000)["outcome"] == "ok"
+        assert probe.ask("range", key=key, timeout_ms=20000)["outcome"] == "ok"

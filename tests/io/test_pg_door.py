@@ -15,7 +15,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e", "lib")]
 
-from etcd import wait_for  # noqa: E402
+from etcd import PATIENCE_S, wait_for  # noqa: E402
 from pg_lib import collect, door, lsn, session, spawn  # noqa: E402
 from postgres import Postgres, make_folder, tool  # noqa: E402
 
@@ -42,7 +42,7 @@ def shared():
     with Postgres(path + "/one") as primary, Postgres(path + "/two") as standby:
         primary.copy_template().start()
         standby.clone(primary, slot="two").start()
-        wait_for(lambda: primary.value("SELECT count(replay_lsn) FROM pg_stat_replication"), 20,
+        wait_for(lambda: primary.value("SELECT count(replay_lsn) FROM pg_stat_replication"), PATIENCE_S,
                  "it streams")
         yield primary, standby
     shutil.rmtree(path, ignore_errors=True)
@@ -59,7 +59,7 @@ def pair(folder):
     with Postgres(folder + "/one") as first, Postgres(folder + "/two") as second:
         first.copy_template().start()
         second.clone(first).start()
-        wait_for(lambda: first.value("SELECT count(*) FROM pg_stat_replication"), 20, "streaming")
+        wait_for(lambda: first.value("SELECT count(*) FROM pg_stat_replication"), PATIENCE_S, "streaming")
         yield first, second
 
 
@@ -142,7 +142,7 @@ def test_identify_and_history(pair):
 def test_settings_that_wait_for_a_restart(primary):
     primary.write("postgresql.conf", "\nwal_buffers = '3MB'\nwork_mem = 5MB\n", mode="a")
     assert door("reload", **session(primary)).rc == "ok"
-    wait_for(lambda: primary.value("SHOW work_mem") == "5MB", 10, "reloaded")
+    wait_for(lambda: primary.value("SHOW work_mem") == "5MB", PATIENCE_S, "reloaded")
     got = door("status", parts=4, **session(primary))
     assert got.pending == {"wal_buffers": [primary.value("SHOW wal_buffers"), "3MB"]}
     got = door("settings", **session(primary))
@@ -238,7 +238,7 @@ def test_too_many_clients_counts_as_alive(folder):
         finally:
             for connection in held:
                 connection.close()
-        wait_for(lambda: door("health", **session(server)).verdict == "alive", 10, "slots are free")
+        wait_for(lambda: door("health", **session(server)).verdict == "alive", PATIENCE_S, "slots are free")
 
 
 def test_verdicts_of_a_login(primary):
@@ -247,7 +247,7 @@ def test_verdicts_of_a_login(primary):
     # Somebody in a session makes a fast shutdown wait in smart mode: new ones are turned away.
     held = primary.connect()
     primary.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: door("health", **session(primary)).verdict == "stopping", 10, "stopping")
+    wait_for(lambda: door("health", **session(primary)).verdict == "stopping", PATIENCE_S, "stopping")
     held.close()
 
 
@@ -259,7 +259,7 @@ def test_closing_cancels(primary):
 def test_a_lost_server_completes_the_request(primary):
     process = spawn("sql", sql="SELECT pg_sleep(30)", kind="task", **session(primary))
     wait_for(lambda: primary.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE"
-                                   " '%%pg_sleep(30)%%' AND pid <> pg_backend_pid()"), 10, "asked")
+                                   " '%%pg_sleep(30)%%' AND pid <> pg_backend_pid()"), PATIENCE_S, "asked")
     primary.stop("immediate")
     got = collect(process)
     # The server says goodbye (57P02) or the socket just ends.
@@ -327,7 +327,7 @@ def test_roles_with_odd_names_and_passwords(folder):
                 who = {"user": names[kind], "password": passwords[kind]}
                 wait_for(lambda: door("sql", kind="plain", sql="SELECT current_user",
                                       **session(server, **who)).get("value") == names[kind],
-                         10, "login as %s" % names[kind])
+                         PATIENCE_S, "login as %s" % names[kind])
                 wrong = {"user": names[kind], "password": passwords[kind] + "x"}
                 got = door("sql", kind="plain", sql="SELECT 1", **session(server, **wrong))
                 assert got.rc == "refused" and got.sqlstate == "28P01"
@@ -363,7 +363,7 @@ def test_roles_do_not_wait_for_a_standby(primary):
     """At the end of a bootstrap in synchronous mode there is none yet."""
     primary.write("postgresql.conf", "\nsynchronous_standby_names = '*'\n", mode="a")
     door("reload", **session(primary))
-    wait_for(lambda: primary.value("SHOW synchronous_standby_names") == "*", 10, "reloaded")
+    wait_for(lambda: primary.value("SHOW synchronous_standby_names") == "*", PATIENCE_S, "reloaded")
     got = door("roles", kind="task", roles=[{"kind": 1, "name": "r", "password": "p"}],
                span_ms=10000, **session(primary))
     assert got.rc == "ok", got.error
@@ -468,7 +468,7 @@ def test_end_of_wal_after_a_crash(primary, rows):
     primary.kill()
     for pid in primary.orphans():
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not primary.orphans(), 10, "no orphan is left")
+    wait_for(lambda: not primary.orphans(), PATIENCE_S, "no orphan is left")
     got = door("wal_end", data_dir=primary.data_dir)
     assert got.rc == "ok", got.error
     assert lsn(got.wal_end["end_lsn"]) >= lsn(flushed)
@@ -485,7 +485,7 @@ def test_end_of_wal_of_a_standby(pair):
     second.sql("SELECT pg_wal_replay_pause()")
     first.sql("CREATE TABLE t AS SELECT generate_series(1, 10000)")
     target = lsn(first.flush_lsn())
-    wait_for(lambda: lsn(door("status", **session(second)).receive_lsn) >= target, 20, "received")
+    wait_for(lambda: lsn(door("status", **session(second)).receive_lsn) >= target, PATIENCE_S, "received")
     second.stop("immediate")
     got = door("wal_end", data_dir=second.data_dir)
     assert lsn(got.wal_end["end_lsn"]) >= target
@@ -537,7 +537,7 @@ def test_recovery_settings_by_hand_are_neutralised(pair):
     second.start()
     assert second.value("SHOW work_mem") == "6MB"
     assert second.value("SHOW recovery_target_name") == ""
-    wait_for(lambda: door("status", **session(second)).receiver_status == "streaming", 20,
+    wait_for(lambda: door("status", **session(second)).receiver_status == "streaming", PATIENCE_S,
              "it streams")
     assert first.value("SELECT application_name FROM pg_stat_replication") == "odd 'name' \\"
 
@@ -561,7 +561,7 @@ def test_replication_password_with_odd_characters(folder):
         assert got.rc == "ok", got.error
         assert oct(os.stat(passfile).st_mode & 0o777) == "0o600"
         second.start()
-        wait_for(lambda: door("status", **session(second)).receiver_status == "streaming", 20,
+        wait_for(lambda: door("status", **session(second)).receiver_status == "streaming", PATIENCE_S,
                  "it streams: " + second.log()[-500:])
         assert first.value("SELECT usename FROM pg_stat_replication") == "re pl'"
         assert password not in second.read("postgresql.conf")
@@ -667,7 +667,7 @@ def slow_clone(primary, second):
     process = spawn("basebackup", **clone_request(primary, second), options={"max-rate": "32k"})
     wait_for(lambda: os.path.exists(second.path("PG_VERSION")) or
              len(os.listdir(second.data_dir)) > 3 if os.path.isdir(second.data_dir) else False,
-             20, "the clone has begun")
+             PATIENCE_S, "the clone has begun")
     return process
 
 
@@ -684,7 +684,7 @@ def test_a_clone_ends_with_us(folder, primary):
         assert len(clone_processes(second)) >= 1
         process.kill()
         process.communicate()
-        wait_for(lambda: not clone_processes(second), 10, "no pg_basebackup is left")
+        wait_for(lambda: not clone_processes(second), PATIENCE_S, "no pg_basebackup is left")
         got = door("inspect", data_dir=second.data_dir)
         assert got.kind == "an unfinished copy" and got.markers[0] is True
         got = door("basebackup", **clone_request(primary, second))
@@ -705,7 +705,7 @@ def test_a_clone_can_be_ended(folder, primary, how):
             assert got.rc == {"cancel": "cancelled", "deadline": "timed out"}[how]
             assert not os.path.exists(second.data_dir + ".pgheir/source.pgpass")
         assert got.max_gap_ms < GAP_MAX_MS
-        wait_for(lambda: not clone_processes(second), 10, "no pg_basebackup is left")
+        wait_for(lambda: not clone_processes(second), PATIENCE_S, "no pg_basebackup is left")
         assert door("inspect", data_dir=second.data_dir).markers[0] is True
 
 
@@ -715,7 +715,7 @@ def test_no_secret_in_the_process_list(folder, primary):
                                          "password": "secret-of-replication"},
                         source_options={"sslpassword": "secret-of-key"},
                         options={"max-rate": "32k"}, cancel_after_ms=3000)
-        wait_for(lambda: clone_processes(second), 20, "pg_basebackup runs")
+        wait_for(lambda: clone_processes(second), PATIENCE_S, "pg_basebackup runs")
         seen = subprocess.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null",
                               shell=True, capture_output=True).stdout
         assert b"secret-of-" not in seen
@@ -747,7 +747,7 @@ def follow(server, source):
                upstream={"host": "127.0.0.1", "port": str(source.port), "user": "postgres"})
     assert got.rc == "ok", got.error
     server.start()
-    wait_for(lambda: door("status", **session(server)).receiver_status == "streaming", 20,
+    wait_for(lambda: door("status", **session(server)).receiver_status == "streaming", PATIENCE_S,
              "it streams: " + server.log()[-1000:])
 
 
@@ -763,7 +763,7 @@ def test_rewind(pair, clean):
         first.kill()
         for pid in first.orphans():
             os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not first.orphans(), 10, "no orphan is left")
+        wait_for(lambda: not first.orphans(), PATIENCE_S, "no orphan is left")
     got = door("rewind", **rewind_request(first, second, **fork))
     assert got.rc == "ok", "%s\n%s" % (got.error, "\n".join(got.progress))
     assert got.needed and got.data_changed
@@ -785,6 +785,37 @@ def test_rewind(pair, clean):
     assert first.sql("SELECT 1 FROM pg_class WHERE relname LIKE 'lost%%'") == []
     # Its own name, its own port: the source's are not there.
     assert first.value("SHOW port") == str(first.port)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_rewind_archives_first(pair, folder, works):
+    """TR-04: what a crash left unarchived is in the archive before pg_rewind takes it away."""
+    first, second = pair
+    archive = folder + "/archive"
+    os.mkdir(archive)
+    shutil.chown(archive, *owner_of(first.data_dir))
+    fork = diverge(first, second)
+    first.kill()
+    for pid in first.orphans():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not first.orphans(), PATIENCE_S, "no orphan is left")
+    command = "test ! -e '%s/%%f' && cp %%p '%s/%%f' && echo 100%%%% of %%f" % (archive, archive)
+    got = door("rewind", archive_command=command if works else "echo no room; exit 3",
+               **rewind_request(first, second, **fork))
+    assert got.rc == "ok", "%s\n%s" % (got.error, "\n".join(got.progress))
+    lost = [name for name in os.listdir(got.kept_dir) if name != "about"]
+    told = "\n".join(got.progress)
+    if works:
+        archived = os.listdir(archive)
+        assert archived and set(archived) & set(lost), (archived, lost)
+        assert all("100% of " + name in told for name in archived), told
+        for name in set(archived) & set(lost):
+            with open(os.path.join(archive, name), "rb") as one, \
+                    open(os.path.join(got.kept_dir, name), "rb") as other:
+                assert one.read() == other.read()
+    else:
+        assert "not archived before the rewind" in told and "no room" in told, told
+    follow(first, second)
 
 
 def test_rewind_that_is_not_needed(pair):
@@ -888,7 +919,7 @@ def test_crash_recovery(primary):
     primary.kill()
     for pid in primary.orphans():
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not primary.orphans(), 10, "no orphan is left")
+    wait_for(lambda: not primary.orphans(), PATIENCE_S, "no orphan is left")
     primary.write("standby.signal", "")
     got = door("recover", data_dir=primary.data_dir)
     assert got.rc == "ok", "%s\n%s" % (got.error, "\n".join(got.progress))
@@ -910,7 +941,7 @@ def test_crash_recovery_uses_the_last_command_line(folder):
         server.kill()
         for pid in server.orphans():
             os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not server.orphans(), 10, "no orphan is left")
+        wait_for(lambda: not server.orphans(), PATIENCE_S, "no orphan is left")
         got = door("recover", data_dir=server.data_dir)
         assert got.rc == "ok", "%s\n%s" % (got.error, "\n".join(got.progress))
 
@@ -971,7 +1002,7 @@ def test_wait_for_the_stop(pair):
     assert got.control["state"] == "shut down"
     assert got.wal_end["is_shutdown_checkpoint"] is True
     first.stop()
-    wait_for(lambda: door("status", **session(second)).receive_lsn == got.wal_end["end_lsn"], 10,
+    wait_for(lambda: door("status", **session(second)).receive_lsn == got.wal_end["end_lsn"], PATIENCE_S,
              "the standby has the shutdown record")
     second.kill()
     got = door("wait_stop", data_dir=second.data_dir, pid=second.pid)
@@ -1033,7 +1064,7 @@ def test_no_process_is_left(folder, primary):
                     if ("%s=%s" % (tag, folder)).encode() in environ.read():
                         found.append(int(name))
         return found
-    wait_for(lambda: not tagged(), 10, "all of them have ended")
+    wait_for(lambda: not tagged(), PATIENCE_S, "all of them have ended")
 
 
 def test_tools_are_there():

@@ -1,11 +1,13 @@
+import contextlib
 import os
 import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__), "..", "e2e", "lib")]
 
-import supervisor_lib
+import supervisor_lib  # noqa: E402
+from afterwards import pytest_configure, pytest_runtest_makereport  # noqa: E402,F401
 
 
 @pytest.fixture(scope="session")
@@ -25,5 +27,7 @@ def make_node(cluster):
         nodes.append(node)
         return node
     yield make
-    for node in nodes:
-        node.close()
+    # Each of them, whatever becomes of the others.
+    with contextlib.ExitStack() as stack:
+        for node in nodes:
+            stack.callback(node.close)

@@ -38,11 +38,15 @@ BINDIR = find_bindir()
 OWNER = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 
 
+# How long tests wait for what must come; only what is itself the promise has a shorter bound.
+PATIENCE_S = 60
+
+
 def now_ms():
     return time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
 
 
-def wait_for(what, condition, timeout=20):
+def wait_for(what, condition, timeout=PATIENCE_S):
     """Waits until condition() is true and returns its value. what is a text, or makes one when it
     fails."""
     deadline = time.monotonic() + timeout
@@ -161,7 +165,7 @@ class Writers:
         assert self.process.stdout.readline() == "ready\n"
         self.lines = None
 
-    def results(self, timeout=20):
+    def results(self, timeout=PATIENCE_S):
         """[(name, acks, first ms, last ms, lost or ended)], when all have ended."""
         if self.lines is None:
             try:
@@ -243,7 +247,7 @@ class Node:
     def mark(self):
         return len(self.events())
 
-    def wait_event(self, word, after=0, timeout=20):
+    def wait_event(self, word, after=0, timeout=PATIENCE_S):
         return wait_for(lambda: "event %s; log:\n%s" % (word, self.log()),
                         lambda: self.events(word, after), timeout)[0][2]
 
@@ -260,7 +264,7 @@ class Node:
                     return False
         wait_for(lambda: "agent takes commands; log:\n" + self.log(), attempt)
 
-    def ask(self, command, *words, timeout=20):
+    def ask(self, command, *words, timeout=PATIENCE_S):
         """Tells, and returns the first new event that begins with one of words."""
         mark = self.mark()
         self.tell(command)
@@ -304,11 +308,11 @@ class Node:
 
     def connect(self):
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="postgres",
-                                      dbname="postgres", connect_timeout=3)
+                                      dbname="postgres", connect_timeout=10)
         connection.autocommit = True
         return connection
 
-    def wait_for_writes(self, timeout=30):
+    def wait_for_writes(self, timeout=PATIENCE_S):
         def attempt():
             try:
                 connection = self.connect()
@@ -344,7 +348,7 @@ class Node:
         for pid, start in self.strays:
             kill_if_same(pid, start)
         try:
-            wait_for("nothing is left", self.is_gone, 10)
+            wait_for("nothing is left", self.is_gone)
         finally:
             for pid in processes_in(self.data):
                 kill_if_same(pid, read_stat(pid)[5])

@@ -9,12 +9,12 @@ import time
 import psycopg2
 import pytest
 
-from supervisor_lib import (BINDIR, OWNER, SLOW, as_owner, children_of, is_alive, name_of, now_ms,
-                            processes_in, read_stat,
-                            state_of, wait_for)
+from supervisor_lib import (BINDIR, OWNER, PATIENCE_S, SLOW, as_owner, children_of, is_alive,
+                            name_of, now_ms, processes_in, read_stat, state_of, wait_for)
 
-ACK_MS = 100 * SLOW      # after the death of the supervisor
-GONE_S = 6
+# How late the last acknowledgement may be. It is milliseconds, and some more where many tests run at
+# once; the fence lies 300 ms and more before the lease's end.
+LATE_MS = 150 + 100 * SLOW
 FREEZER = "/sys/fs/cgroup/freezer"
 
 
@@ -49,13 +49,6 @@ def stop_in_order(node, who):
             stop(*named[name])
 
 
-def late_allowed_ms(who):
-    """The supervisor acts at once; a stopped one is killed by the kernel 50 ms later, then the
-    guard acts. The rest is for a machine on which many tests run at once: the fence lies 300 ms and
-    more before the lease's end."""
-    return (150 if "supervisor" in who else 100) * SLOW
-
-
 def report(what, **numbers):
     print("MEASURED %s %s" % (what, " ".join("%s=%.1f" % item for item in numbers.items())))
 
@@ -75,16 +68,15 @@ def test_supervisor_killed(make_node, who):
     stop_in_order(node, who.split())
     killed_ms = now_ms()
     os.kill(node.supervisor, signal.SIGKILL)
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
     gone_ms = now_ms()
     last_ms = node.last_ack_ms()
     report("supervisor-killed stopped=%s" % (who.replace(" ", "+") or "nobody"),
            ack=last_ms - killed_ms,
            gone=gone_ms - killed_ms)
-    assert last_ms - killed_ms <= ACK_MS
+    assert last_ms - killed_ms <= LATE_MS
     # Nobody of ours stays behind either, so that the next pgheir finds its ports and its lock.
-    wait_for("agent and guard are gone", lambda: not is_alive(agent) and not is_alive(guard),
-             GONE_S)
+    wait_for("agent and guard are gone", lambda: not is_alive(agent) and not is_alive(guard))
 
 
 def kill_guard_then_supervisor(node):
@@ -102,11 +94,11 @@ def test_supervisor_and_guard_killed_together(make_node):
     node.write()
     kill_guard_then_supervisor(node)
     killed_ms = now_ms()
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
     gone_ms = now_ms()
     report("supervisor-and-guard-killed", ack=node.last_ack_ms() - killed_ms,
            gone=gone_ms - killed_ms)
-    assert node.last_ack_ms() - killed_ms <= ACK_MS
+    assert node.last_ack_ms() - killed_ms <= LATE_MS
 
 
 def test_everything_of_ours_killed_with_a_stopped_postmaster(make_node):
@@ -117,10 +109,10 @@ def test_everything_of_ours_killed_with_a_stopped_postmaster(make_node):
     stop_in_order(node, ["postmaster"])
     kill_guard_then_supervisor(node)
     killed_ms = now_ms()
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
     report("postmaster-stopped-and-all-killed", ack=node.last_ack_ms() - killed_ms,
            gone=now_ms() - killed_ms)
-    assert node.last_ack_ms() - killed_ms <= ACK_MS
+    assert node.last_ack_ms() - killed_ms <= LATE_MS
 
 
 @pytest.mark.parametrize("who", ["", "agent", "supervisor", "postmaster", "supervisor agent",
@@ -130,19 +122,19 @@ def test_fence_passes(make_node, who):
     node = make_node()
     node.start_primary()
     node.write()
-    fence_ms = int(now_ms()) + 1500
+    fence_ms = int(now_ms()) + 2500
     node.ask("fence until %d" % fence_ms, "done fence")
     stop_in_order(node, who.split())
     assert now_ms() < fence_ms - 200, "the test was too slow to say anything"
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
     gone_ms = now_ms()
     last_ms = node.last_ack_ms()
     report("fence-passes stopped=%s" % (who.replace(" ", "+") or "nobody"), ack=last_ms - fence_ms,
            gone=gone_ms - fence_ms)
-    assert last_ms - fence_ms <= late_allowed_ms(who)
-    assert fence_ms - last_ms < 500, "nobody ended it before its time"
+    assert last_ms - fence_ms <= LATE_MS
+    assert fence_ms - last_ms < 1000, "nobody ended it before its time"
     if "supervisor" in who:
-        assert node.process.wait(5) == -signal.SIGKILL
+        assert node.process.wait(PATIENCE_S) == -signal.SIGKILL
         return
     assert node.process.poll() is None
     if "agent" in who:
@@ -181,11 +173,10 @@ def test_guard_enforces_the_fence_for_a_supervisor_that_cannot_die(make_node):
         node.ask("fence until %d" % fence_ms, "done fence")
         set_freezer(path, "FROZEN")
         wait_for("PostgreSQL is gone", lambda: all(state_of(pid) in ("Z", None)
-                                                   for pid in processes_in(node.data)),
-                 GONE_S)
+                                                   for pid in processes_in(node.data)))
         last_ms = node.last_ack_ms()
         report("fence-passes supervisor=frozen", ack=last_ms - fence_ms)
-        assert last_ms - fence_ms <= 200 * SLOW
+        assert last_ms - fence_ms <= LATE_MS
         assert state_of(node.supervisor) == "D"
     finally:
         set_freezer(path, "THAWED")
@@ -203,7 +194,7 @@ def test_supervisor_killed_while_postgres_starts(make_node, round_number):
     os.kill(node.supervisor, signal.SIGKILL)
     for delay_ms in (0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 20, 40, 80, 160):
         kill_at_once(node, delay_ms + round_number * 0.1)
-        wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+        wait_for("PostgreSQL is gone", node.is_gone)
         # The next one waits for the lock that the guard holds: only then it is certain that nobody
         # comes to life later.
     kill_at_once(node, 0)
@@ -264,8 +255,8 @@ def test_guard_is_replaced(make_node, how):
     node.write()
     killed_ms = now_ms()
     os.kill(node.supervisor, signal.SIGKILL)
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
-    assert node.last_ack_ms() - killed_ms <= ACK_MS
+    wait_for("PostgreSQL is gone", node.is_gone)
+    assert node.last_ack_ms() - killed_ms <= LATE_MS
 
 
 def test_orphans_of_a_killed_postmaster(make_node):
@@ -278,7 +269,7 @@ def test_orphans_of_a_killed_postmaster(make_node):
     report("postmaster-killed", ack=node.last_ack_ms() - killed_ms,
            told=node.events("exited")[0][0] - killed_ms)
     assert "status=9 has_status=1" in text
-    assert node.last_ack_ms() - killed_ms <= 50 * SLOW
+    assert node.last_ack_ms() - killed_ms <= LATE_MS
     assert node.is_gone()
     node.start_primary()
 
@@ -298,7 +289,7 @@ def test_orphan_that_does_not_look_up(make_node):
     killed_ms = now_ms()
     os.kill(node.postmaster, signal.SIGKILL)
     text = node.wait_event("exited")
-    assert node.events("exited")[0][0] - killed_ms < 1000 * SLOW
+    assert node.events("exited")[0][0] - killed_ms < 10000
     assert int(text.split("orphans=")[1]) >= 1 and not is_alive(busy)
 
 
@@ -307,7 +298,7 @@ def test_deaf_agent_does_not_outlive_its_supervisor(make_node):
     node.start_primary()
     agent = node.agent
     os.kill(node.supervisor, signal.SIGKILL)
-    wait_for("the agent is gone", lambda: not is_alive(agent), 4 * SLOW)
+    wait_for("the agent is gone", lambda: not is_alive(agent))
     assert "outlived" in node.log()
 
 
@@ -315,7 +306,7 @@ def test_clean_stop_keeps_the_last_log_lines(make_node):
     node = make_node()
     node.start_primary()
     node.process.send_signal(signal.SIGTERM)
-    assert node.process.wait(20) == 0
+    assert node.process.wait(PATIENCE_S) == 0
     control = subprocess.run([os.path.join(BINDIR, "pg_controldata"), node.data],
                              stdout=subprocess.PIPE,
                              text=True, check=True, env={"LC_ALL": "C"}).stdout
@@ -330,7 +321,7 @@ def test_agent_that_decides_to_end_ends_postgres(make_node):
     node = make_node()
     node.start_primary()
     node.tell("exit 1")
-    assert node.process.wait(20) == 1
+    assert node.process.wait(PATIENCE_S) == 1
     assert node.is_gone()
     assert "stopping PostgreSQL (fast)" in node.log()
 
@@ -339,7 +330,7 @@ def test_shutdown_when_the_agent_cannot(make_node):
     node = make_node(config={"die_in_shutdown": "yes"})
     node.start_primary()
     node.process.send_signal(signal.SIGTERM)
-    assert node.process.wait(30) == 1
+    assert node.process.wait(PATIENCE_S) == 1
     assert node.is_gone() and "stopping without it" in node.log()
 
 
@@ -359,7 +350,7 @@ def test_pause_leaves_a_mute_keeper(make_node):
     subprocess.run(as_owner(os.path.join(BINDIR, "pg_ctl"), "stop", "-D", node.data, "-m", "fast"),
                    check=True,
                    stdout=subprocess.DEVNULL, cwd="/")
-    assert node.process.wait(10) == 0
+    assert node.process.wait(PATIENCE_S) == 0
 
 
 def test_mute_keeper_killed(make_node):
@@ -369,7 +360,7 @@ def test_mute_keeper_killed(make_node):
     node.process.send_signal(signal.SIGTERM)
     wait_for("the keeper says so", lambda: "staying until it ends" in node.log())
     os.kill(node.supervisor, signal.SIGKILL)
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
 
 
 def start_outside(node):
@@ -393,13 +384,13 @@ def test_adopted_server_is_fenced(make_node, who):
     node.ask("renew 20000 300", "done fence")
     assert node.ask("adopt %d primary" % pid, "start") == "started pid=%d adopted=1" % pid
     node.write()
-    fence_ms = int(now_ms()) + 1500
+    fence_ms = int(now_ms()) + 2500
     node.ask("fence until %d" % fence_ms, "done fence")
     stop_in_order(node, who.split())
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
     report("adopted-fence-passes stopped=%s" % (who.replace(" ", "+") or "nobody"),
            ack=node.last_ack_ms() - fence_ms)
-    assert node.last_ack_ms() - fence_ms <= late_allowed_ms(who)
+    assert node.last_ack_ms() - fence_ms <= LATE_MS
     if "supervisor" not in who:
         assert "has_status=0" in node.wait_event("exited")
         assert node.wait_event("fenced").startswith("fenced why=1")
@@ -414,10 +405,10 @@ def test_adopted_server_dies_with_the_supervisor(make_node):
     node.write()
     killed_ms = now_ms()
     os.kill(node.supervisor, signal.SIGKILL)
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
     report("adopted-supervisor-killed", ack=node.last_ack_ms() - killed_ms,
            gone=now_ms() - killed_ms)
-    assert node.last_ack_ms() - killed_ms <= ACK_MS
+    assert node.last_ack_ms() - killed_ms <= LATE_MS
 
 
 def test_orphans_found_at_start(make_node):
@@ -530,7 +521,7 @@ def test_promotion_needs_a_fence_and_makes_a_writer(make_node):
     node.wait_for_writes()
     node.write(2)
     assert node.wait_event("fenced")
-    assert node.last_ack_ms() - fence_ms <= late_allowed_ms("")
+    assert node.last_ack_ms() - fence_ms <= LATE_MS
 
 
 def test_a_late_push_revives_nothing(make_node):
@@ -542,9 +533,9 @@ def test_a_late_push_revives_nothing(make_node):
     node.ask("fence until %d" % fence_ms, "done fence")
     stop(node.supervisor)
     node.tell("fence until %d" % (fence_ms + 60000))
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
-    assert node.last_ack_ms() - fence_ms <= late_allowed_ms("supervisor")
-    assert node.process.wait(5) == -signal.SIGKILL
+    wait_for("PostgreSQL is gone", node.is_gone)
+    assert node.last_ack_ms() - fence_ms <= LATE_MS
+    assert node.process.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="is what every other test does without root")
@@ -556,9 +547,9 @@ def test_without_privileges(make_node):
     stop(node.postmaster)
     killed_ms = now_ms()
     os.kill(node.supervisor, signal.SIGKILL)
-    wait_for("PostgreSQL is gone", node.is_gone, GONE_S)
+    wait_for("PostgreSQL is gone", node.is_gone)
     report("supervisor-killed unprivileged stopped=postmaster", ack=node.last_ack_ms() - killed_ms)
-    assert node.last_ack_ms() - killed_ms <= ACK_MS
+    assert node.last_ack_ms() - killed_ms <= LATE_MS
 
 
 class Container:
@@ -595,7 +586,7 @@ def test_process_1_forwards_and_passes_the_code_on(make_node):
     os.kill(container.first, signal.SIGHUP)
     container.node.wait_event("signal 1")
     os.kill(container.first, signal.SIGTERM)
-    assert container.node.process.wait(20) == 0
+    assert container.node.process.wait(PATIENCE_S) == 0
     assert container.node.is_gone()
 
 
@@ -606,12 +597,12 @@ def test_process_1_waits_for_the_guard(make_node):
     stop(container.postmaster)
     killed_ms = now_ms()
     os.kill(container.supervisor, signal.SIGKILL)
-    container.node.process.wait(GONE_S)
+    container.node.process.wait(PATIENCE_S)
     report("container supervisor-killed", ack=container.node.last_ack_ms() - killed_ms,
            gone=now_ms() - killed_ms)
     assert container.node.is_gone()
     assert "none is left" in container.node.log()
-    assert container.node.last_ack_ms() - killed_ms <= ACK_MS
+    assert container.node.last_ack_ms() - killed_ms <= LATE_MS
 
 
 @needs_namespaces
@@ -623,10 +614,10 @@ def test_kernel_timer_in_a_container(make_node):
     container.node.tell("fence until %d" % fence_ms)
     container.node.wait_event("done fence", mark)
     stop(container.supervisor, container.postmaster)
-    container.node.process.wait(GONE_S + 2)
+    container.node.process.wait(PATIENCE_S)
     report("container fence-passes stopped=supervisor+postmaster",
            ack=container.node.last_ack_ms() - fence_ms)
-    assert container.node.last_ack_ms() - fence_ms <= late_allowed_ms("supervisor")
+    assert container.node.last_ack_ms() - fence_ms <= LATE_MS
 
 
 @needs_namespaces

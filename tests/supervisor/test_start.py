@@ -6,16 +6,15 @@ import time
 
 import pytest
 
-from supervisor_lib import (BINDIR, FAKE_AGENT, OWNER, PGHEIR, Node, children_of, is_alive,
-                            private_dirty_kb,
-                            read_stat, wait_for)
+from supervisor_lib import (BINDIR, FAKE_AGENT, OWNER, PATIENCE_S, PGHEIR, Node, children_of,
+                            is_alive, private_dirty_kb, read_stat, wait_for)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 def run_pgheir(*arguments, agent=FAKE_AGENT):
     return subprocess.run([PGHEIR, *arguments], env={**os.environ, "PGHEIR_AGENT": agent},
-                          timeout=30,
+                          timeout=PATIENCE_S,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -52,13 +51,13 @@ def test_two_configurations_are_refused(tmp_path):
 @pytest.mark.parametrize("code", [1, 7])
 def test_the_agents_verdict_on_the_configuration_is_passed_on(make_node, code):
     node = make_node(with_data=False, config={"exit": code})
-    assert node.process.wait(15) == code
+    assert node.process.wait(PATIENCE_S) == code
     assert "configuration is broken" in node.log()
 
 
 def test_unusable_answer_of_the_agent(make_node):
     node = make_node(with_data=False, config={"data_dir": "relative/path"})
-    assert node.process.wait(15) == 1
+    assert node.process.wait(PATIENCE_S) == 1
     assert "no usable answer" in node.log()
 
 
@@ -67,7 +66,7 @@ def test_refuses_to_run_as_root(make_node):
     node = make_node(with_data=False, start=False)
     os.mkdir(node.data)
     node.run()
-    assert node.process.wait(15) == 1
+    assert node.process.wait(PATIENCE_S) == 1
     assert "belongs to root" in node.log() and "chown" in node.log()
 
 
@@ -97,7 +96,7 @@ def test_a_second_pgheir_is_refused(make_node):
     other = Node.__new__(Node)
     other.__dict__.update(node.__dict__)
     other.run()
-    assert other.process.wait(30) == 1
+    assert other.process.wait(PATIENCE_S) == 1
     assert "another pgheir keeps this data directory" in node.log()
     assert is_alive(node.agent)
 
@@ -118,7 +117,7 @@ def test_crashed_agent_comes_back_with_its_state(make_node):
         starts.append(node.events("up")[-1][0])
     waits = [start - end for start, end in zip(starts[1:], ends)]
     for wait, delay in zip(waits, (0, 100, 500, 2000)):
-        assert delay - 1 <= wait < delay + 400, waits
+        assert delay - 1 <= wait < delay + 1500, waits
 
 
 def test_replaced_agent_is_no_crash(make_node):
@@ -186,18 +185,18 @@ def test_silent_agents_are_replaced(make_node):
     # No message waits yet, so nothing is due; a signal to the supervisor makes one.
     stopped.write_config(hello="yes")
     stopped.process.send_signal(signal.SIGTERM)
-    wait_for("the stopped agent is killed", lambda: not is_alive(first), 25)
+    wait_for("the stopped agent is killed", lambda: not is_alive(first))
     assert "reads nothing" in stopped.log()
-    assert stopped.process.wait(20) == 0
+    assert stopped.process.wait(PATIENCE_S) == 0
     assert "shutdown=1" in stopped.wait_event("welcome", mark)
-    wait_for("the mute agent is killed", lambda: "did not come up" in mute.log(), 40)
+    wait_for("the mute agent is killed", lambda: "did not come up" in mute.log())
 
 
 def test_sigterm_without_postgres(make_node):
     node = make_node(with_data=False)
     node.wait_event("welcome")
     node.process.send_signal(signal.SIGTERM)
-    assert node.process.wait(10) == 0
+    assert node.process.wait(PATIENCE_S) == 0
     assert wait_for("nobody is left", lambda: not children_of(node.pid))
 
 
@@ -205,7 +204,7 @@ def test_sigterm_before_hello(make_node):
     node = make_node(with_data=False, config={"hello": "no"})
     wait_for("agent", lambda: node.events("up"))
     node.process.send_signal(signal.SIGTERM)
-    assert node.process.wait(10) == 0
+    assert node.process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("code", [0, 1, 5])
@@ -213,7 +212,7 @@ def test_decisions_are_passed_on(make_node, code):
     node = make_node(with_data=False)
     node.wait_event("welcome")
     node.tell("exit %d" % code)
-    assert node.process.wait(10) == code
+    assert node.process.wait(PATIENCE_S) == code
 
 
 def test_other_codes_are_crashes(make_node):
