@@ -403,6 +403,8 @@ void notify_send(const char *text);
 /* What --validate-config looks at beside the file itself: programs, directories, other starters.
  * Writes to stderr; 0 or 1. */
 int validate_surroundings(const struct pg_site *site);
+/* The part of it without which no start makes sense: programs, and a folder for the data. */
+int validate_start(const struct pg_site *site);
 
 /* ---- rest_link.c: struct rest_world and struct rest_ops for the routes ---- */
 

@@ -570,9 +570,10 @@ look_on_disk(const struct pg_inspection *inspection, const struct err *err, void
         log_error("the data directory cannot be looked at: %s", err->text);
         *watch->inspection = (struct pg_inspection){.kind = PG_DIR_UNREADABLE};
     } else {
-        *watch->inspection = *inspection;
-        if (!str_is_empty(inspection->problem))
+        if (!str_is_empty(inspection->problem) &&
+            !str_equal(inspection->problem, watch->inspection->problem))
             log_warning("%s", inspection->problem);
+        *watch->inspection = *inspection;
     }
     watch->has_inspection = true;
     if (watch->inspection->kind == PG_DIR_POSTGRES && watch->inspection->has_control)

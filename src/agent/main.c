@@ -101,6 +101,10 @@ main_supervisor(const char *path)
         conf_free(conf);
         return 1;
     }
+    if (validate_start(&site) != 0) {
+        conf_free(conf);
+        return 1;
+    }
     (void)printf("data_dir=%s\nstate_dir=%s\n", site.data_dir, site.state_dir);
     conf_free(conf);
     return 0;
@@ -203,7 +207,8 @@ main(int argc, char **argv)
     }
     path = optind < argc ? argv[optind] : NULL;
     if (optind + 1 < argc) {
-        (void)fputs(main_usage, stderr);
+        (void)fprintf(stderr, "pgheir: more than one file: %s and %s\n%s", argv[optind],
+                      argv[optind + 1], main_usage);
         return MAIN_EXIT_USAGE;
     }
     switch (mode) {

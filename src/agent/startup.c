@@ -131,7 +131,10 @@ startup_state_dir(const struct agent *agent, struct err *err)
     char *slash;
 
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return err_set_errno(err, errno, "pgheir.state_dir: cannot make %s", path);
+        return err_set(err, RC_SYSTEM,
+                       "pgheir.state_dir (beside postgresql.data_dir unless you set it): cannot "
+                       "make %s: %s; make the folder above it, for user %u",
+                       path, strerror(errno), (unsigned)geteuid());
     if (stat(path, &state) != 0 || !S_ISDIR(state.st_mode))
         return err_set(err, RC_INVALID, "pgheir.state_dir: %s is not a directory", path);
     if (state.st_uid != geteuid())

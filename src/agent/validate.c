@@ -1,5 +1,5 @@
-/* --validate-config, beyond the file itself: are the programs there, is the directory usable,
- * does anybody else start this server? Reads only. */
+/* --validate-config and every start, beyond the file itself: are the programs there, is the
+ * directory usable, does anybody else start this server? Reads only. */
 #include "agent.h"
 
 #include <errno.h>
@@ -81,6 +81,12 @@ validate_data_dir(const struct pg_site *site)
         return 0;
     (void)fprintf(stderr, "error: postgresql.data_dir: %s is not a directory\n", site->data_dir);
     return 1;
+}
+
+int
+validate_start(const struct pg_site *site)
+{
+    return validate_tools(site) + validate_data_dir(site) == 0 ? 0 : 1;
 }
 
 int

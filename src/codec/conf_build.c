@@ -38,6 +38,22 @@ static bool tree_add_file(json_t *tree, struct conf_places *places, const char *
     return is_tree;
 }
 
+/* A key that nobody wrote is missing in the file, or in the folder of the files. */
+static void places_set_whole(struct conf_places *places, const struct conf_source *source)
+{
+    char folder[CONF_PATH_SIZE];
+    char *slash;
+
+    if (source->file_count == 0 || !str_copy(folder, sizeof(folder), source->files[0].name))
+        return;
+    slash = strrchr(folder, '/');
+    if (source->file_count > 1 && slash == NULL)
+        return;
+    if (source->file_count > 1)
+        *slash = '\0';
+    conf_places_set(places, "", folder, 0);
+}
+
 /* Files, or else PATRONI_CONFIGURATION alone, or else the environment; files plus environment.
  * False if one of them could not be read: what it would have said then only seems to be missing. */
 static bool tree_read(const struct conf_source *source, json_t *tree, struct conf_places *places,
@@ -47,6 +63,7 @@ static bool tree_read(const struct conf_source *source, json_t *tree, struct con
     const char *whole =
         json_string_value(json_object_get(source->env, "PATRONI_CONFIGURATION"));
 
+    places_set_whole(places, source);
     for (size_t i = 0; i < source->file_count; i++)
         is_complete &= tree_add_file(tree, places, source->files[i].name, source->files[i].text,
                                      source->files[i].length, report);

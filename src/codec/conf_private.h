@@ -14,7 +14,8 @@ void conf_places_done(struct conf_places *places);
 void conf_places_set(struct conf_places *places, const char *path, const char *file, int line);
 /* Forgets path and everything below it. */
 void conf_places_drop(struct conf_places *places, const char *path);
-/* The place of path or of its nearest parent; *ret_line 0 and "configuration" if there is none.
+/* The place of path or of its nearest parent, at last of "", the whole; *ret_line 0 and
+ * "configuration" if there is none.
  * Without places it is about "dynamic configuration". */
 const char *conf_places_find(const struct conf_places *places, const char *path, int *ret_line);
 /* Takes over every place of from. */

@@ -154,10 +154,10 @@ const char *conf_places_find(const struct conf_places *places, const char *path,
             *ret_line = (int)json_integer_value(json_array_get(place, 1));
             return json_string_value(json_array_get(place, 0));
         }
-        while (at > 0 && parent[at] != '.' && parent[at] != '[')
-            at--;
         if (at == 0)
             return "configuration";
+        while (at > 0 && parent[at] != '.' && parent[at] != '[')
+            at--;
         parent[at] = '\0';
     }
 }

@@ -108,8 +108,16 @@ static enum rc read_file(const char *path, struct buf *out, struct conf_report *
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
     if (fd < 0) {
-        conf_report_add(report, CONF_ERROR, path, 0, "", "cannot be opened: %s", strerror(errno));
-        return errno == ENOENT ? RC_NOT_FOUND : errno == EACCES ? RC_DENIED : RC_SYSTEM;
+        int error = errno;
+
+        if (error == EACCES)
+            conf_report_add(report, CONF_ERROR, path, 0, "",
+                            "cannot be opened: %s: user %u must be allowed to read it",
+                            strerror(error), (unsigned)geteuid());
+        else
+            conf_report_add(report, CONF_ERROR, path, 0, "", "cannot be opened: %s",
+                            strerror(error));
+        return error == ENOENT ? RC_NOT_FOUND : error == EACCES ? RC_DENIED : RC_SYSTEM;
     }
     /* A pipe is fine (bash's <(...)), a directory or a device is a mistake. */
     if (fstat(fd, &facts) != 0 || (!S_ISREG(facts.st_mode) && !S_ISFIFO(facts.st_mode))) {

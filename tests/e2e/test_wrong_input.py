@@ -89,7 +89,7 @@ def tree(folder):
                                           ("postgresql", "data_dir"), ("restapi", "listen")])
 def test_missing_key(cluster, intruder, section, key):
     change(cluster, intruder, lambda c: (c if section is None else c[section]).pop(key))
-    refused(intruder, key, "rror")
+    refused(intruder, key, "rror", intruder.config_path)
     assert not os.path.exists(intruder.data_dir)
 
 
@@ -253,6 +253,15 @@ def test_other_system_id(cluster, intruder):
     refused(intruder, theirs, cluster.key("initialize"))
     assert tree(intruder.data_dir) == before
     assert cluster.member(intruder) is None or cluster.member(intruder)["state"] != "running"
+
+
+@pytest.mark.parametrize("key, value, texts", [
+    ("bin_dir", "/nowhere/bin", ["postgresql.bin_dir", "/nowhere/bin/postgres", "No such file"]),
+    ("data_dir", "/etc/passwd", ["postgresql.data_dir", "/etc/passwd", "not a directory"]),
+    ("data_dir", "/nowhere/data", ["postgresql.data_dir", "/nowhere/data.pgheir", "make the folder above"])])
+def test_paths_that_cannot_be(cluster, intruder, key, value, texts):
+    change(cluster, intruder, lambda c: c["postgresql"].update({key: value}))
+    refused(intruder, *texts)
 
 
 # ---- What is taken ----

@@ -550,9 +550,17 @@ static void test_files(void **state)
     assert_int_equal(conf_load(config, env, CONF_FOR_AGENT, &conf, &report), RC_INVALID);
     assert_non_null(strstr(report.messages[0].text, "no such file"));
     conf_report_done(&report);
-    for (size_t i = 0; i < 4; i++) {
+
+    /* A key that is not there at all is missing in the file. */
+    write_text(dir, "alone", "name: n1\n");
+    assert_true(str_format(config, sizeof(config), "%s/alone", dir));
+    assert_int_equal(conf_load(config, env, CONF_FOR_AGENT, &conf, &report), RC_INVALID);
+    assert_string_equal(report.messages[0].file, config);
+    assert_string_equal(report.messages[0].key, "scope");
+    conf_report_done(&report);
+    for (size_t i = 0; i < 5; i++) {
         static const char *const names[] = {"10-base.yml", "20-own.yaml", "30-ignored.txt",
-                                            "secret"};
+                                            "secret", "alone"};
 
         assert_true(str_format(config, sizeof(config), "%s/%s", dir, names[i]));
         assert_int_equal(unlink(config), 0);
