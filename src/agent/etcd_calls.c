@@ -153,13 +153,14 @@ calls_on_done(const struct etcd_result *result, void *arg)
 }
 
 static void
-calls_complete(struct etcd_calls *calls, enum call call, enum call_outcome outcome, int64_t now_ms)
+calls_complete(struct etcd_calls *calls, enum call call, enum call_outcome outcome,
+               int64_t sent_at_ms)
 {
     struct event event = {.kind = EVENT_CALL};
 
     event.u.call.call = call;
     event.u.call.outcome = outcome;
-    event.u.call.sent_at_ms = now_ms;
+    event.u.call.sent_at_ms = sent_at_ms;
     agent_post(calls->agent, &event);
 }
 
@@ -181,7 +182,7 @@ calls_run_plan(struct etcd_calls *calls, struct plan *plan, const struct action 
         return;
     }
     if (plan_is_idle(plan, action)) {
-        calls_complete(calls, call, OUTCOME_OK, now_ms);
+        calls_complete(calls, call, OUTCOME_OK, 0); /* 0: etcd was not asked */
         return;
     }
     /* Every plan either has guards by which a repetition is recognised, or puts the same again. */

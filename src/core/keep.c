@@ -154,7 +154,7 @@ void keep_on_call(struct step *step, const struct event *event)
         is_seen_in_view(event->u.call.call))
         core->calls[event->u.call.call].after_revision = event->u.call.revision;
 
-    if (outcome == OUTCOME_OK)
+    if (outcome == OUTCOME_OK && event->u.call.sent_at_ms != 0)
         core->etcd_seen_at_ms = core->now_ms;
     if (event->u.call.call == CALL_MEMBER_PUT && outcome != OUTCOME_OK)
         core->member_dirty = true;

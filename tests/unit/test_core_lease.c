@@ -284,6 +284,23 @@ static void silence_counts_from_the_start(void **state)
     assert_true(rig_noted(&rig, REASON_ETCD_BACK));
 }
 
+/* A write of what stands there already is not sent, so nobody has heard of etcd through it. */
+static void write_that_was_not_sent_is_no_sign_of_etcd(void **state)
+{
+    struct rig rig;
+    struct core_status status;
+    (void)state;
+    rig_start_follower(&rig);
+    int64_t seen_at_ms = rig.now_ms;
+    rig.now_ms += 1000;
+    rig_answer_full(&rig, CALL_MEMBER_PUT, OUTCOME_OK, 0, 0);
+    core_describe(&rig.core, rig.now_ms, &status);
+    assert_int_equal(status.etcd_seen_at_ms, seen_at_ms);
+    rig_answer(&rig, CALL_MEMBER_PUT, OUTCOME_OK);
+    core_describe(&rig.core, rig.now_ms, &status);
+    assert_int_equal(status.etcd_seen_at_ms, rig.now_ms);
+}
+
 static void silence_is_the_reason_of_who_does_not_lead(void **state)
 {
     struct rig rig;
@@ -322,6 +339,7 @@ int main(void)
         cmocka_unit_test(changed_ttl_moves_the_key_to_a_new_lease),
         cmocka_unit_test(start_is_neither_late_nor_silent),
         cmocka_unit_test(silence_counts_from_the_start),
+        cmocka_unit_test(write_that_was_not_sent_is_no_sign_of_etcd),
         cmocka_unit_test(silence_is_the_reason_of_who_does_not_lead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

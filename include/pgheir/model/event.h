@@ -113,7 +113,8 @@ struct event {
         struct {
             enum call call;
             enum call_outcome outcome;
-            int64_t sent_at_ms; /* moment the bytes of the attempt that was answered were sent */
+            /* moment the bytes of the attempt that was answered were sent; 0: etcd was not asked */
+            int64_t sent_at_ms;
             uint64_t raft_term;
             int64_t revision;   /* of the answer's header */
             int64_t lease_id;   /* grant: the new one; keepalive, ask: the one asked about */
