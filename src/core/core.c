@@ -130,7 +130,7 @@ static void on_local(struct step *step, const struct event *event)
 {
     struct core *core = step->core;
     const struct local *local = event->u.local;
-    bool was_up = core->local != NULL && core->known_postmaster_id != 0;
+    bool was_up = core->known_postmaster_id != 0;
     bool is_expected = core->op.kind == OP_STOP || core->op.kind == OP_RESTART ||
                        core->op.kind == OP_BOOTSTRAP || core->op.kind == OP_START_PRIMARY ||
                        core->op.kind == OP_START_STANDBY || core->fenced;
@@ -201,8 +201,7 @@ static void on_op(struct step *step, const struct event *event)
     follow_on_op(step, kind, result);
     people_on_op(step, kind, result);
     bootstrap_on_op(step, kind, result);
-    if (!core->exiting && core->op.kind == OP_NONE)
-        handover_on_op(step, kind, result);
+    handover_on_op(step, kind, result);
 }
 
 static void absorb(struct step *step, const struct event *event)
@@ -225,8 +224,6 @@ static void absorb(struct step *step, const struct event *event)
         on_op(step, event);
         break;
     case EVENT_PEERS:
-        if (core->view == NULL || core->local == NULL)
-            break;
         race_on_peers(step, event);
         handover_on_peers(step, event);
         break;

@@ -326,14 +326,14 @@ void handover_begin_shutdown(struct step *step)
 {
     struct core *core = step->core;
 
-    if (core->handover.is_shutdown || op_is_running(core))
+    if (op_is_running(core))
         return;
     if (core->handover.phase != SWITCH_NONE) {
         core->handover.is_shutdown = true; /* the switchover under way becomes the way out */
         return;
     }
     begin(step, true);
-    if (!local_is_primary(core->local) || server_is_down(core)) {
+    if (!local_is_primary(core->local)) {
         core->handover.asking = false;
         core->handover.phase = SWITCH_STOPPING;
         if (server_is_down(core))
