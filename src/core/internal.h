@@ -89,7 +89,8 @@ void race_on_call(struct step *step, const struct event *event);
 void race_on_view(struct step *step);
 /* The key is ours: until when its former holder may still write. Whoever learns it first calls
  * it. */
-void race_hold(struct core *core);
+void race_won(struct core *core);
+enum reason race_regret(const struct core *core, int64_t *ret_value);
 void race_watch_holder(struct step *step);
 
 /* --- follow.c: somebody else leads, or nobody and we wait as a standby

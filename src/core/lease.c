@@ -210,7 +210,7 @@ void lease_on_view(struct step *step, const struct event *event)
     if (!key_is_ours(core) && is_shown && view->revision > core->key.lost_revision) {
         /* A write whose answer was lost, or the agent before us. */
         note(step, REASON_RACE_WON, NULL, view->leader_create_revision);
-        race_hold(core);
+        race_won(core);
         take_key(step, view->leader_create_revision);
     }
     if (key_is_ours(core) && is_shown && core->lease.next_id != 0 &&

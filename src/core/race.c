@@ -428,16 +428,31 @@ void race(struct step *step)
         ask_round(step);
 }
 
-void race_hold(struct core *core)
+/* The key is ours, by an answer or by a view: what is still to be seen to before a promotion. */
+void race_won(struct core *core)
 {
     int64_t hold_until_ms = core->local == NULL || local_is_primary(core->local)
                                 ? 0
                                 : former_fence_ms(core);
 
+    core->taken_on_request = am_named_candidate(core);
+    core->key.is_unproven = true;
     if (hold_until_ms <= core->now_ms)
         return;
     core->key.hold_until_ms = hold_until_ms;
     memcpy(core->key.hold_for, core->former.name, NAME_SIZE);
+}
+
+/* What would have kept us from asking for the key, had we known what the view shows now: a request
+ * may hang in etcd, and meanwhile somebody else has the key, writes, and loses it. REASON_NONE if
+ * nothing would. */
+enum reason race_regret(const struct core *core, int64_t *ret_value)
+{
+    enum reason obstacle = own_obstacle(core, ret_value);
+    bool is_of_others = obstacle == REASON_RACE_NOT_IN_SYNC || obstacle == REASON_RACE_TIMELINE ||
+                        obstacle == REASON_RACE_LAG;
+
+    return is_of_others && !core->taken_on_request ? obstacle : REASON_NONE;
 }
 
 static void on_acquired(struct step *step, const struct event *event)
@@ -448,11 +463,10 @@ static void on_acquired(struct step *step, const struct event *event)
     core->race.phase = RACE_IDLE;
     core->race.stalled_since_ms = 0;
     key_won(step, event);
-    core->taken_on_request = am_named_candidate(core);
     if (request_is_due(core))
         core->handover.request_revision = core->view->failover.mod_revision; /* it is fulfilled */
     note(step, is_recreated ? REASON_KEY_RECREATED : REASON_RACE_WON, NULL, event->u.call.revision);
-    race_hold(core);
+    race_won(core);
 }
 
 void race_on_call(struct step *step, const struct event *event)

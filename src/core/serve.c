@@ -173,12 +173,36 @@ static bool wait_old_fence(struct step *step)
     return true;
 }
 
+/* Looked at once, by the first view that knows our key: a server that was restarted since replays,
+ * and is behind what it has on its disk. */
+static bool prove(struct step *step)
+{
+    struct core *core = step->core;
+    int64_t value = 0;
+
+    if (!core->key.is_unproven)
+        return true;
+    if (core->view->revision < core->key.create_revision) {
+        core->read_at_ms = core->now_ms;
+        return false;
+    }
+    enum reason why = race_regret(core, &value);
+    core->key.is_unproven = why != REASON_NONE;
+    if (!core->key.is_unproven)
+        return true;
+    explain(step, why, NULL, value);
+    if (call_is_ready(core, CALL_LEADER_RELEASE))
+        (void)call_begin(step, CALL_LEADER_RELEASE);
+    return false;
+}
+
 static void promote(struct step *step)
 {
     struct core *core = step->core;
     const struct view *view = core->view;
 
-    if (!right_holds(core) || core->now_ms >= demote_at_ms(core) || wait_old_fence(step))
+    if (!prove(step) || !right_holds(core) || core->now_ms >= demote_at_ms(core) ||
+        wait_old_fence(step))
         return;
     if (core->follow.start_at_ms > core->now_ms)
         return; /* it failed a moment ago, and nobody else is to do it */

@@ -68,6 +68,82 @@ static void standby_that_wins_is_started_as_standby_first(void **state)
     assert_non_null(rig_find_op(&rig, OP_START_STANDBY));
 }
 
+/* --- winning --- */
+
+static void ask_for_the_key(struct rig *rig)
+{
+    rig_start_follower(rig);
+    rig->core.former.expires_at_ms = rig->now_ms;
+    rig_view(rig)->member_count = 0;
+    rig_add_member(rig, "she", 99);
+    rig_set_leader(rig, NULL, 0);
+    rig_post_view(rig, false);
+    rig_peers(rig, NULL, 0);
+    assert_non_null(rig_find_call(rig, CALL_LEADER_ACQUIRE));
+}
+
+/* The view shows the key that was won, and the lease is confirmed. */
+static void show_the_key(struct rig *rig)
+{
+    rig_set_leader(rig, "me", RIG_LEASE);
+    rig_view(rig)->leader_create_revision = rig->core.key.create_revision;
+    rig_post_view(rig, true);
+}
+
+/* The request for the key hung in etcd, and meanwhile somebody else had it, wrote and lost it. */
+static void what_was_won_too_late_is_given_back(void **state)
+{
+    const enum reason why[] = {REASON_RACE_LAG, REASON_RACE_TIMELINE, REASON_RACE_NOT_IN_SYNC};
+    (void)state;
+    for (size_t i = 0; i < PGH_COUNT(why); i++) {
+        struct rig rig;
+        ask_for_the_key(&rig);
+        struct view *view = rig_view(&rig);
+        view->optime_lsn = why[i] == REASON_RACE_LAG ? 100000000 : 0;
+        view->history_count = why[i] == REASON_RACE_TIMELINE ? 1 : 0;
+        view->history[0] = (struct history_row){.timeline = 1, .switch_lsn = 4999};
+        view->history_timeline = why[i] == REASON_RACE_TIMELINE ? 2 : 0;
+        view->sync_present = why[i] == REASON_RACE_NOT_IN_SYNC;
+        memcpy(view->sync_leader, "she", 4);
+        rig_post_view(&rig, false);
+        rig_answer(&rig, CALL_LEADER_ACQUIRE, OUTCOME_OK);
+        show_the_key(&rig);
+        assert_null(rig_find_op(&rig, OP_PROMOTE));
+        assert_false(rig.core.calls[CALL_TIMELINE_CLAIM].in_flight);
+        assert_true(rig.core.calls[CALL_LEADER_RELEASE].in_flight);
+        assert_int_equal(rig.core.reason, why[i]);
+        rig_answer(&rig, CALL_LEADER_RELEASE, OUTCOME_OK);
+        assert_int_equal(rig.core.key.create_revision, 0);
+    }
+}
+
+/* The same when the answer was lost and a view tells of the key. What was found good is not asked
+ * again: a server that replays is behind what it has on its disk. */
+static void win_is_looked_at_once(void **state)
+{
+    struct rig rig;
+    (void)state;
+    ask_for_the_key(&rig);
+    rig_view(&rig)->optime_lsn = 100000000;
+    rig_answer(&rig, CALL_LEADER_ACQUIRE, OUTCOME_UNKNOWN);
+    rig_set_leader(&rig, "me", RIG_LEASE);
+    rig_post_view(&rig, true);
+    rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK);
+    rig_post_view(&rig, true);
+    assert_true(rig.core.calls[CALL_LEADER_RELEASE].in_flight);
+    assert_null(rig_find_call(&rig, CALL_TIMELINE_CLAIM));
+
+    ask_for_the_key(&rig);
+    rig_answer(&rig, CALL_LEADER_ACQUIRE, OUTCOME_OK);
+    show_the_key(&rig);
+    assert_true(rig.core.calls[CALL_TIMELINE_CLAIM].in_flight);
+    rig_view(&rig)->optime_lsn = 100000000;
+    rig_post_view(&rig, false);
+    rig_answer(&rig, CALL_TIMELINE_CLAIM, OUTCOME_OK);
+    assert_int_equal(rig.core.op.kind, OP_PROMOTE);
+    assert_false(rig.core.calls[CALL_LEADER_RELEASE].in_flight);
+}
+
 /* --- switchover --- */
 
 static void request_switchover(struct rig *rig, const char *candidate)
@@ -391,6 +467,8 @@ int main(void)
         cmocka_unit_test(crash_loop_gives_the_key_up),
         cmocka_unit_test(sick_node_without_successor_keeps_trying),
         cmocka_unit_test(standby_that_wins_is_started_as_standby_first),
+        cmocka_unit_test(what_was_won_too_late_is_given_back),
+        cmocka_unit_test(win_is_looked_at_once),
         cmocka_unit_test(key_is_released_only_with_the_shutdown_record),
         cmocka_unit_test(hanging_candidate_brings_the_old_primary_back),
         cmocka_unit_test(stop_by_force_brings_the_old_primary_back),
