@@ -376,6 +376,28 @@ build_on_rewind(const struct pg_op_result *result, void *arg)
     ops_on_pg_op(result, arg);
 }
 
+static const char *
+setting_of(const struct agent *agent, const char *name)
+{
+    for (size_t i = 0; i < agent->pg.settings_count; i++)
+        if (str_equal(agent->pg.settings[i].name, name))
+            return agent->pg.settings[i].value;
+    return NULL;
+}
+
+/* NULL where the server does not archive. */
+static const char *
+archive_command(const struct agent *agent)
+{
+    const char *mode = setting_of(agent, "archive_mode");
+    json_t *word = json_string(mode != NULL ? mode : "off");
+    bool is_on = true; /* "always" is no truth value */
+
+    (void)policy_json_bool(word, &is_on);
+    json_decref(word);
+    return is_on ? setting_of(agent, "archive_command") : NULL;
+}
+
 static void
 step_rewind(struct ops *ops)
 {
@@ -397,6 +419,7 @@ step_rewind(struct ops *ops)
     for (size_t i = 0; i < agent->pg.recovery_count; i++)
         if (str_equal(agent->pg.recovery[i].name, "restore_command"))
             spec.has_restore_command = !str_is_empty(agent->pg.recovery[i].value);
+    spec.archive_command = archive_command(agent);
     hooks.on_done = build_on_rewind;
     if (pg_op_rewind(agent->loop, &spec, &hooks, &ops->pg_op, &err) != RC_OK)
         ops_fail(ops, &err);

@@ -1,26 +1,38 @@
 #include "pg_op_private.h"
 
 #include "pg_file.h"
+#include "pg_ready.h"
+#include "pgheir/base/clock.h"
 #include "pgheir/base/mem.h"
 #include "pgheir/base/str.h"
 #include "pgheir/io/pg_conf.h"
 
 #include <string.h>
 
-/* CHECK (job) --clean--> MARK (job) --> TOOL (child) --> FINISH (job) --> done |
- * ^ '--not clean--> RECOVER (child) --> VERIFY (job) pg_op_recover() ends behind VERIFY. What
- * fails behind MARK goes through FINISH: it removes the files with secrets, and the marker where
- * the target was not touched. */
+/* CHECK (job) --clean------------------------------> READY (job) <--> ARCHIVE (child)
+ *   '--not clean--> RECOVER (child) --> VERIFY (job) --^   '--> MARK (job) --> TOOL (child)
+ *                                                                 --> FINISH (job) --> done
+ * pg_op_recover() ends behind VERIFY. READY and ARCHIVE go round once per segment. What fails
+ * behind MARK goes through FINISH: it removes the files with secrets, and the marker where the
+ * target was not touched. */
 enum rewind_state {
     REWIND_CHECK,
     REWIND_RECOVER,
     REWIND_VERIFY,
+    REWIND_READY,
+    REWIND_ARCHIVE,
     REWIND_MARK,
     REWIND_TOOL,
     REWIND_FINISH
 };
 
-enum { KEEP_DEFAULT = 1024 * 1024 * 1024, OPTS_MAX = 64 * 1024, OPTS_COUNT = 16 };
+enum {
+    KEEP_DEFAULT = 1024 * 1024 * 1024,
+    OPTS_MAX = 64 * 1024,
+    OPTS_COUNT = 16,
+    ARCHIVE_MS = 60000, /* one segment; an archive that hangs must not hold up the coming back */
+    COMMAND_MAX = 16 * 1024
+};
 
 struct rewind {
     struct pg_op_args args;         /* pg_rewind */
@@ -30,6 +42,10 @@ struct rewind {
     uint64_t system_identifier;
     uint64_t fork_lsn, keep_bytes_max;
     uint32_t fork_timeline;
+    char *archive_command;            /* NULL: nothing is archived */
+    char segment[PG_READY_NAME_SIZE]; /* being archived, or the last one that was */
+    bool is_archived;                 /* and it is in the archive */
+    int64_t deadline_ms;              /* of the whole operation */
     bool is_touched; /* pg_rewind began to write, now or in a try before this one */
     enum rc tool_rc;
     struct err tool_err;
@@ -49,6 +65,7 @@ static void rewind_done(struct pg_op *op)
     pg_op_args_done(&rewind->args);
     pg_op_args_done(&rewind->recover_args);
     pg_op_source_done(&rewind->source);
+    mem_free(rewind->archive_command);
 }
 
 /* ---- CHECK ---- */
@@ -139,7 +156,8 @@ static enum rc check_work(void *work_arg, struct buf *answer, struct err *err)
 /* ---- RECOVER ---- */
 
 /* archive_mode on and a command that fails: the server remembers what is still to be archived, and
- * archives nothing of a branch that is about to go. stdin is closed, so it ends behind recovery. */
+ * archives nothing itself, for as long as that may take: READY does. stdin is closed, so it ends
+ * behind recovery. */
 static enum rc recover_begin(struct pg_op *op, const struct check_answer *answer)
 {
     struct rewind *rewind = op->data;
@@ -178,6 +196,42 @@ static enum rc verify_work(void *work_arg, struct buf *answer, struct err *err)
     if (rc == RC_OK && !pg_control_data_is_clean(&control))
         rc = err_set(err, RC_REFUSED, "crash recovery left the server \"%s\"",
                      pg_control_state_text(control.state));
+    return rc;
+}
+
+/* ---- READY, ARCHIVE ---- */
+
+static enum rc ready_work(void *work_arg, struct buf *answer, struct err *err)
+{
+    const struct pg_op *op = work_arg;
+    const struct rewind *rewind = op->data;
+    char next[PG_READY_NAME_SIZE];
+    enum rc rc = RC_OK;
+    if (rewind->is_archived)
+        rc = pg_ready_done(&op->site, rewind->segment, err);
+    if (rc == RC_OK)
+        rc = pg_ready_next(&op->site, rewind->segment, next, err);
+    return rc != RC_OK ? rc : buf_append(answer, next, sizeof next);
+}
+
+/* In the data directory, as the server would run it. */
+static enum rc archive_begin(struct pg_op *op)
+{
+    struct rewind *rewind = op->data;
+    struct buf command;
+    buf_init(&command, COMMAND_MAX);
+    enum rc rc = pg_ready_command(rewind->archive_command, rewind->segment, &command);
+    const char *const argv[] = {"/bin/sh", "-c", "cd \"$0\" && exec /bin/sh -c \"$1\"",
+                                op->site.data_dir, buf_text(&command), NULL};
+    op->state = REWIND_ARCHIVE;
+    rewind->is_archived = false;
+    rewind->deadline_ms = op->deadline_ms;
+    op->deadline_ms = clock_boot_ms() + ARCHIVE_MS < op->deadline_ms || op->deadline_ms == 0
+                          ? clock_boot_ms() + ARCHIVE_MS
+                          : op->deadline_ms;
+    if (rc == RC_OK)
+        rc = pg_op_child(op, "archive_command", argv, NULL, &op->err);
+    buf_done(&command);
     return rc;
 }
 
@@ -272,6 +326,71 @@ static void tool_begin(struct pg_op *op)
         finish_begin(op, rc);
 }
 
+static void mark_begin(struct pg_op *op)
+{
+    op->state = REWIND_MARK;
+    pg_op_continue(op, pg_op_job(op, "keep what is lost", mark_work, &op->err));
+}
+
+/* What the archive lacks cannot be fetched from there, by pg_rewind or by whoever needs it later.
+ * Behind a rewind that was broken off the notes may be the source's. */
+static void ready_begin(struct pg_op *op)
+{
+    const struct rewind *rewind = op->data;
+    if (rewind->archive_command == NULL || rewind->is_touched) {
+        mark_begin(op);
+        return;
+    }
+    op->state = REWIND_READY;
+    pg_op_continue(op, pg_op_job(op, "look for unarchived WAL", ready_work, &op->err));
+}
+
+/* An archive that does not take it is no reason to stay away: the WAL that would be lost is kept
+ * aside. */
+static void archive_failed(struct pg_op *op)
+{
+    const struct rewind *rewind = op->data;
+    char text[ERR_TEXT_SIZE + 64];
+    (void)str_format(text, sizeof text, "not archived before the rewind: %s %s", rewind->segment,
+                     op->err.text);
+    pg_op_progress(op, text);
+    mark_begin(op);
+}
+
+static void ready_done(struct pg_op *op, enum rc rc)
+{
+    struct rewind *rewind = op->data;
+    char text[PG_READY_NAME_SIZE + 32];
+    if (rc != RC_OK) {
+        archive_failed(op);
+        return;
+    }
+    pgh_assert(op->answer.length == sizeof rewind->segment);
+    memcpy(rewind->segment, buf_text(&op->answer), sizeof rewind->segment);
+    if (rewind->segment[0] == '\0') {
+        mark_begin(op);
+        return;
+    }
+    bool is_fit = str_format(text, sizeof text, "archiving %s", rewind->segment);
+    pgh_assert(is_fit);
+    pg_op_progress(op, text);
+    if (archive_begin(op) != RC_OK) {
+        op->deadline_ms = rewind->deadline_ms;
+        archive_failed(op);
+    }
+}
+
+static void archive_done(struct pg_op *op, enum rc rc)
+{
+    struct rewind *rewind = op->data;
+    op->deadline_ms = rewind->deadline_ms;
+    rewind->is_archived = rc == RC_OK;
+    if (rc == RC_OK)
+        ready_begin(op);
+    else
+        archive_failed(op);
+}
+
 static void check_done(struct pg_op *op)
 {
     struct rewind *rewind = op->data;
@@ -283,8 +402,7 @@ static void check_done(struct pg_op *op)
         pg_op_continue(op, recover_begin(op, &answer));
         return;
     }
-    op->state = REWIND_MARK;
-    pg_op_continue(op, pg_op_job(op, "keep what is lost", mark_work, &op->err));
+    ready_begin(op);
 }
 
 static void rewind_advance(struct pg_op *op, enum rc rc)
@@ -307,8 +425,16 @@ static void rewind_advance(struct pg_op *op, enum rc rc)
     case REWIND_VERIFY:
         if (rc != RC_OK || op->kind == PG_OP_RECOVER)
             break;
-        op->state = REWIND_MARK;
-        pg_op_continue(op, pg_op_job(op, "keep what is lost", mark_work, &op->err));
+        ready_begin(op);
+        return;
+    case REWIND_READY:
+    case REWIND_ARCHIVE:
+        if (op->is_cancelled)
+            break;
+        if (op->state == REWIND_READY)
+            ready_done(op, rc);
+        else
+            archive_done(op, rc);
         return;
     case REWIND_MARK:
         if (rc == RC_OK)
@@ -399,6 +525,8 @@ enum rc pg_op_rewind(struct loop *loop, const struct pg_rewind *spec,
     rewind->system_identifier = spec->system_identifier;
     rewind->fork_lsn = spec->fork_lsn;
     rewind->fork_timeline = spec->fork_timeline;
+    if (!str_is_empty(spec->archive_command))
+        rewind->archive_command = mem_strdup(spec->archive_command);
     rewind->keep_bytes_max = spec->keep_bytes_max > 0 ? spec->keep_bytes_max : KEEP_DEFAULT;
     enum rc rc = rewind_args(op, spec, err);
     if (rc != RC_OK) {

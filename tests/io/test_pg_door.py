@@ -788,34 +788,34 @@ def test_rewind(pair, clean):
 
 
 @pytest.mark.parametrize("works", [True, False])
-def test_rewind_archives_first(pair, folder, works):
-    """TR-04: what a crash left unarchived is in the archive before pg_rewind takes it away."""
-    first, second = pair
-    archive = folder + "/archive"
-    os.mkdir(archive)
-    shutil.chown(archive, *owner_of(first.data_dir))
-    fork = diverge(first, second)
-    first.kill()
-    for pid in first.orphans():
-        os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not first.orphans(), PATIENCE_S, "no orphan is left")
-    command = "test ! -e '%s/%%f' && cp %%p '%s/%%f' && echo 100%%%% of %%f" % (archive, archive)
-    got = door("rewind", archive_command=command if works else "echo no room; exit 3",
-               **rewind_request(first, second, **fork))
-    assert got.rc == "ok", "%s\n%s" % (got.error, "\n".join(got.progress))
-    lost = [name for name in os.listdir(got.kept_dir) if name != "about"]
-    told = "\n".join(got.progress)
-    if works:
-        archived = os.listdir(archive)
-        assert archived and set(archived) & set(lost), (archived, lost)
-        assert all("100% of " + name in told for name in archived), told
-        for name in set(archived) & set(lost):
-            with open(os.path.join(archive, name), "rb") as one, \
-                    open(os.path.join(got.kept_dir, name), "rb") as other:
-                assert one.read() == other.read()
-    else:
-        assert "not archived before the rewind" in told and "no room" in told, told
-    follow(first, second)
+def test_rewind_archives_first(folder, works):
+    """TR-04: what the server did not archive is in the archive before pg_rewind takes it away."""
+    archive = make_folder(folder + "/archive")
+    archiving = {"wal_log_hints": "on", "archive_mode": "on", "archive_command": "false"}
+    with Postgres(folder + "/one", **archiving) as first, \
+            Postgres(folder + "/two", **archiving) as second:
+        first.copy_template().start()
+        second.clone(first).start()
+        fork = diverge(first, second)
+        first.stop()
+        ready = {name[:24] for name in os.listdir(first.path("pg_wal/archive_status"))
+                 if len(name) == 24 + len(".ready")}
+        assert ready
+        command = "test ! -e '%s/%%f' && cp %%p '%s/%%f' && echo 100%%%% of %%f" % (archive, archive)
+        got = door("rewind", archive_command=command if works else "echo no room; exit 3",
+                   **rewind_request(first, second, **fork))
+        told = "\n".join(got.progress)
+        assert got.rc == "ok", "%s\n%s" % (got.error, told)
+        if works:
+            assert set(os.listdir(archive)) == ready
+            assert all("100% of " + name in told for name in ready), told
+            for name in ready & set(os.listdir(got.kept_dir)):
+                with open(os.path.join(archive, name), "rb") as one, \
+                        open(os.path.join(got.kept_dir, name), "rb") as other:
+                    assert one.read() == other.read()
+        else:
+            assert "not archived before the rewind" in told and "no room" in told, told
+        follow(first, second)
 
 
 def test_rewind_that_is_not_needed(pair):

@@ -147,6 +147,8 @@ struct pg_rewind {
     uint64_t fork_lsn;
     uint32_t fork_timeline;     /* the timeline that this node wrote after it */
     uint64_t keep_bytes_max;    /* bound for the kept WAL; 0: 1 GiB */
+    /* by which WAL that is still unarchived is archived first; NULL or "": it is not */
+    const char *archive_command;
     bool has_restore_command;   /* --restore-target-wal, as far as the version can */
     int major_version;          /* of the programs: 15 */
     const struct pg_option *options;
