@@ -328,6 +328,152 @@ static void foreign_or_missing_volume_is_left_alone(void **state)
     assert_int_equal(rig_find(&rig, ACTION_EXIT)->u.exit.code, 1);
 }
 
+/* --- whom to follow, and when --- */
+
+static void agree(struct rig *rig)
+{
+    rig_start_follower(rig);
+    answer_history(rig, 1, 0, true);
+}
+
+static void named_upstream_is_followed_while_it_runs(void **state)
+{
+    static const struct {
+        const char *named, *target;
+        enum pg_state she;
+    } rows[] = {
+        {"", "you", PG_STATE_RUNNING},    {"she", "she", PG_STATE_RUNNING},
+        {"she", "you", PG_STATE_STOPPED}, {"me", "you", PG_STATE_RUNNING},
+        {"stranger", "you", PG_STATE_RUNNING},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig rig;
+        agree(&rig);
+        rig_add_member(&rig, "me", RIG_LEASE);
+        rig_text(rig.core.identity.tags.replicatefrom, NAME_SIZE, rows[i].named);
+        rig_view(&rig)->members[1].state = rows[i].she;
+        rig_local(&rig)->follows[0] = '\0';
+        rig_post_view(&rig, false);
+        rig_post_local(&rig);
+        assert_int_equal(rig.core.op.kind, OP_FOLLOW);
+        assert_string_equal(rig.core.op.source, rows[i].target);
+    }
+}
+
+static void refused_upstream_is_not_changed_at_once_again(void **state)
+{
+    struct rig rig;
+    (void)state;
+    agree(&rig);
+    rig_local(&rig)->follows[0] = '\0';
+    rig_post_local(&rig);
+    assert_non_null(rig_find_op(&rig, OP_FOLLOW));
+    rig_op_done(&rig, OP_RESULT_FAILED);
+    assert_null(rig_find_op(&rig, OP_FOLLOW));
+    rig_tick(&rig, 999);
+    assert_null(rig_find_op(&rig, OP_FOLLOW));
+    rig_tick(&rig, 1);
+    assert_non_null(rig_find_op(&rig, OP_FOLLOW));
+}
+
+static void start_takes_as_long_as_the_policy_says(void **state)
+{
+    (void)state;
+    for (int limited = 0; limited < 2; limited++) {
+        struct rig rig;
+        agree(&rig);
+        rig_view(&rig)->policy.primary_start_timeout_ms = limited ? 7000 : 0;
+        rig_post_view(&rig, false);
+        rig_go_down(&rig, CONTROL_SHUT_DOWN_IN_RECOVERY);
+        rig_post_local(&rig);
+        answer_history(&rig, 1, 0, true);
+        const struct action *start = rig_find_op(&rig, OP_START_STANDBY);
+        assert_non_null(start);
+        assert_int_equal(start->u.op.deadline_ms, limited ? rig.now_ms + 7000 : 0);
+    }
+}
+
+/* Nobody leads: the server is brought up for readers, not faster than it fails. */
+static void lonely_start_is_paced_and_needs_data(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_follower(&rig);
+    rig_go_down(&rig, CONTROL_SHUT_DOWN_IN_RECOVERY);
+    rig_set_leader(&rig, NULL, 0);
+    rig_post_view(&rig, false);
+    rig_post_local(&rig);
+    assert_int_equal(rig.core.op.kind, OP_START_STANDBY);
+    assert_string_equal(rig.core.op.source, "");
+    rig_op_done(&rig, OP_RESULT_FAILED);
+    assert_null(rig_find_op(&rig, OP_START_STANDBY));
+    rig_tick(&rig, 499);
+    assert_null(rig_find_op(&rig, OP_START_STANDBY));
+    rig_tick(&rig, 1);
+    assert_non_null(rig_find_op(&rig, OP_START_STANDBY));
+    rig_start_follower(&rig);
+    rig_go_down(&rig, CONTROL_SHUT_DOWN_IN_RECOVERY);
+    rig_local(&rig)->data_dir = DATA_DIR_HALF;
+    rig_set_leader(&rig, NULL, 0);
+    rig_post_view(&rig, false);
+    rig_post_local(&rig);
+    assert_null(rig_find_op(&rig, OP_START_STANDBY));
+}
+
+static void history_of_a_former_leader_is_ignored(void **state)
+{
+    struct rig rig;
+    (void)state;
+    start_as_old_primary(&rig, CONTROL_SHUT_DOWN);
+    rig_set_leader(&rig, "she", 99);
+    rig_post_view(&rig, true);
+    answer_history(&rig, 2, 5120, true); /* from "you" */
+    assert_null(rig_find(&rig, ACTION_OP_BEGIN));
+    start_as_old_primary(&rig, CONTROL_SHUT_DOWN);
+    rig_set_leader(&rig, NULL, 0);
+    rig_post_view(&rig, true);
+    rig.core.op.kind = OP_CHECKPOINT; /* nothing can be begun */
+    answer_history(&rig, 2, 5120, true);
+    assert_true(rig.core.follow.check_wanted);
+}
+
+static void server_in_between_is_left_alone(void **state)
+{
+    static const enum postmaster_state between[] = {POSTMASTER_STARTING, POSTMASTER_STOPPING};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct rig rig;
+        rig_start_follower(&rig);
+        answer_history(&rig, 2, 5120, false);
+        rig_local(&rig)->postmaster = between[i];
+        rig_local(&rig)->sql_valid = false;
+        rig_post_local(&rig);
+        rig_tick(&rig, 1000);
+        assert_null(rig_find(&rig, ACTION_HISTORY_READ));
+        assert_null(rig_find(&rig, ACTION_OP_BEGIN));
+    }
+}
+
+static void reason_says_that_rewinding_goes_on_failing(void **state)
+{
+    struct rig rig;
+    (void)state;
+    start_as_old_primary(&rig, CONTROL_SHUT_DOWN);
+    answer_history(&rig, 2, 5000, true);
+    for (int failures = 1; failures <= 3; failures++) {
+        assert_int_equal(rig.core.op.kind, OP_REWIND);
+        assert_int_equal(rig.core.reason, REASON_REWIND_BEGIN);
+        rig_op_done(&rig, OP_RESULT_FAILED);
+        rig_tick(&rig, 1);
+        answer_history(&rig, 2, 5000, true);
+        assert_int_equal(rig.core.reason,
+                         failures < 3 ? REASON_REWIND_BEGIN : REASON_REWIND_FAILED);
+        rig_tick(&rig, 60000);
+        rig_tick(&rig, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +494,13 @@ int main(void)
         cmocka_unit_test(lost_bootstrap_is_not_committed),
         cmocka_unit_test(loser_of_the_bootstrap_waits),
         cmocka_unit_test(foreign_or_missing_volume_is_left_alone),
+        cmocka_unit_test(named_upstream_is_followed_while_it_runs),
+        cmocka_unit_test(refused_upstream_is_not_changed_at_once_again),
+        cmocka_unit_test(start_takes_as_long_as_the_policy_says),
+        cmocka_unit_test(lonely_start_is_paced_and_needs_data),
+        cmocka_unit_test(history_of_a_former_leader_is_ignored),
+        cmocka_unit_test(server_in_between_is_left_alone),
+        cmocka_unit_test(reason_says_that_rewinding_goes_on_failing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

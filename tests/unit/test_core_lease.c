@@ -224,6 +224,36 @@ static void next_agent_demotes_even_without_a_view(void **state)
     assert_non_null(rig_find_op(&rig, OP_STOP));
 }
 
+/* The key was deleted by hand and its holder is out of reach: it may write until its fence, also
+ * when the agent that waits for that is replaced meanwhile. */
+static void next_agent_waits_for_the_old_fence(void **state)
+{
+    struct rig rig;
+    struct core_saved saved;
+    (void)state;
+    rig_start_follower(&rig);
+    rig_set_leader(&rig, NULL, 0); /* "you" is still a member on the same lease */
+    rig_post_view(&rig, false);
+    int64_t hold_until_ms = rig.now_ms + RIG_TTL_MS;
+    rig_peers(&rig, NULL, 0);
+    rig_answer(&rig, CALL_LEADER_ACQUIRE, OUTCOME_OK);
+    core_save(&rig.core, &saved);
+    struct identity identity = rig.core.identity;
+    core_init(&rig.core, &identity, 2, &saved, rig.now_ms);
+    rig_post_local(&rig);
+    rig_set_leader(&rig, "me", RIG_LEASE);
+    rig_view(&rig)->leader_create_revision = rig.core.key.create_revision;
+    while (rig.now_ms < hold_until_ms) {
+        rig_post_view(&rig, true);
+        if (rig.core.calls[CALL_LEASE_KEEPALIVE].in_flight)
+            rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK);
+        assert_false(rig.core.calls[CALL_TIMELINE_CLAIM].in_flight);
+        rig_tick(&rig, 100);
+    }
+    rig_post_view(&rig, true);
+    assert_true(rig.core.calls[CALL_TIMELINE_CLAIM].in_flight);
+}
+
 static void changed_ttl_moves_the_key_to_a_new_lease(void **state)
 {
     struct rig rig;
@@ -319,6 +349,150 @@ static void silence_is_the_reason_of_who_does_not_lead(void **state)
     assert_int_equal(status.reason, REASON_FOLLOWING_LEADER);
 }
 
+/* --- what does not count --- */
+
+static void key_won_under_another_raft_term_needs_a_renewal(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct rig rig;
+        rig_init(&rig);
+        rig_become_primary(&rig, 5000);
+        rig_post_view(&rig, true);
+        rig_answer(&rig, CALL_LEASE_GRANT, OUTCOME_OK);
+        rig_post_local(&rig);
+        rig.raft_term = i == 0 ? 6 : 5;
+        rig_answer_full(&rig, CALL_LEADER_ACQUIRE, OUTCOME_OK, rig.now_ms - (i == 1 ? 1 : 0),
+                        RIG_TTL_MS);
+        assert_int_equal(rig.core.key.fence_until_ms != 0, i == 2);
+    }
+}
+
+static void read_without_a_renewal_says_nothing_of_terms(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig.raft_term = 6; /* etcd elected; our last renewal was counted before */
+    rig_post_view(&rig, true);
+    assert_int_not_equal(rig.core.reason, REASON_LEASE_UNCONFIRMED);
+    assert_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE));
+    rig_tick(&rig, 100);
+    assert_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE));
+}
+
+/* --- the move to another lease --- */
+
+static void move_to_lease(struct rig *rig, int64_t lease_id, int64_t ttl_ms)
+{
+    rig_start_leader(rig);
+    rig_view(rig)->policy.ttl_ms = ttl_ms;
+    rig_post_view(rig, false);
+    struct event event = rig_event(rig, EVENT_CALL);
+    event.u.call.call = CALL_LEASE_GRANT;
+    event.u.call.outcome = OUTCOME_OK;
+    event.u.call.sent_at_ms = rig->now_ms;
+    event.u.call.raft_term = rig->raft_term;
+    event.u.call.lease_id = lease_id;
+    event.u.call.ttl_ms = ttl_ms;
+    rig_step(rig, &event);
+    assert_non_null(rig_find_call(rig, CALL_LEADER_MOVE));
+}
+
+static void move_without_an_answer_is_seen_in_the_view(void **state)
+{
+    struct rig rig;
+    (void)state;
+    move_to_lease(&rig, 555, 10000);
+    rig_post_view(&rig, true); /* the key hangs on the old lease still */
+    assert_int_equal(rig.core.lease.id, RIG_LEASE);
+    rig_view(&rig)->leader_lease_id = 555;
+    rig_view(&rig)->revision++;
+    rig_post_view(&rig, true);
+    assert_int_equal(rig.core.lease.id, 555);
+    assert_int_equal(rig.core.lease.next_id, 0);
+    assert_int_not_equal(rig.core.key.create_revision, 0);
+}
+
+static void move_is_tried_again_unless_its_lease_is_gone(void **state)
+{
+    (void)state;
+    for (int gone = 0; gone < 2; gone++) {
+        struct rig rig;
+        move_to_lease(&rig, 555, 10000);
+        rig_answer(&rig, CALL_LEADER_MOVE, gone ? OUTCOME_LEASE_GONE : OUTCOME_UNAVAILABLE);
+        rig_tick(&rig, 500);
+        assert_int_equal(rig_find_call(&rig, CALL_LEASE_GRANT) != NULL ||
+                         rig.core.calls[CALL_LEASE_GRANT].in_flight, gone);
+        assert_int_equal(rig_find_call(&rig, CALL_LEADER_MOVE) != NULL ||
+                         rig.core.calls[CALL_LEADER_MOVE].in_flight, !gone);
+    }
+}
+
+/* A supervisor that does not listen holds the longest fence that it was told: no lease may be
+ * shorter than that. */
+static void shorter_lease_waits_for_the_long_fence(void **state)
+{
+    struct rig rig;
+    bool granted = false;
+    (void)state;
+    rig_start_leader(&rig);
+    int64_t longest_ms = rig.core.fence_sent_until_ms;
+    rig_view(&rig)->policy.ttl_ms = 3000;
+    rig_post_view(&rig, false);
+    assert_null(rig_find_call(&rig, CALL_LEASE_GRANT));
+    for (int i = 0; i < 60 && !granted; i++) {
+        rig_tick(&rig, 50);
+        granted = rig_find_call(&rig, CALL_LEASE_GRANT) != NULL;
+        if (rig.core.calls[CALL_LEASE_KEEPALIVE].in_flight)
+            rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK);
+        granted = granted || rig_find_call(&rig, CALL_LEASE_GRANT) != NULL;
+        rig_post_view(&rig, true);
+        granted = granted || rig_find_call(&rig, CALL_LEASE_GRANT) != NULL;
+        assert_true(rig.core.key.fence_until_ms <= longest_ms ||
+                    rig.core.key.fence_until_ms <= rig.now_ms + 3000);
+    }
+    assert_true(granted);
+    assert_true(longest_ms <= rig.now_ms + 3000 - 300);
+}
+
+/* --- after the right --- */
+
+static void nothing_of_the_cluster_is_written_after_the_fence(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_answer(&rig, CALL_STATUS_PUT, OUTCOME_OK);
+    rig_local(&rig)->flush_lsn = 6000;
+    rig_local(&rig)->timeline = 2;
+    rig_post_local(&rig);
+    rig_tick(&rig, rig.core.key.fence_until_ms - rig.now_ms);
+    assert_null(rig_find_call(&rig, CALL_STATUS_PUT));
+    assert_null(rig_find_call(&rig, CALL_HISTORY_PUT));
+}
+
+/* The key went to somebody and then vanished, and our stop did not work: what the supervisor was
+ * told last still ends. */
+static void fence_that_was_told_ends_without_the_key(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    int64_t until_ms = rig.core.fence_sent_until_ms;
+    rig_set_leader(&rig, "you", RIG_OTHER_LEASE);
+    rig_post_view(&rig, true);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+    rig_set_leader(&rig, NULL, 0);
+    rig_post_view(&rig, true);
+    rig_op_done(&rig, OP_RESULT_FAILED);
+    assert_null(rig_find_op(&rig, OP_STOP));
+    rig_tick(&rig, until_ms - lead_ms - rig.now_ms - 1);
+    assert_null(rig_find_op(&rig, OP_STOP));
+    rig_tick(&rig, 1);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,12 +509,20 @@ int main(void)
         cmocka_unit_test(vanished_key_is_created_again),
         cmocka_unit_test(lost_lease_is_told_and_read_again),
         cmocka_unit_test(next_agent_carries_on),
+        cmocka_unit_test(next_agent_waits_for_the_old_fence),
         cmocka_unit_test(next_agent_demotes_even_without_a_view),
         cmocka_unit_test(changed_ttl_moves_the_key_to_a_new_lease),
         cmocka_unit_test(start_is_neither_late_nor_silent),
         cmocka_unit_test(silence_counts_from_the_start),
         cmocka_unit_test(write_that_was_not_sent_is_no_sign_of_etcd),
         cmocka_unit_test(silence_is_the_reason_of_who_does_not_lead),
+        cmocka_unit_test(key_won_under_another_raft_term_needs_a_renewal),
+        cmocka_unit_test(read_without_a_renewal_says_nothing_of_terms),
+        cmocka_unit_test(move_without_an_answer_is_seen_in_the_view),
+        cmocka_unit_test(move_is_tried_again_unless_its_lease_is_gone),
+        cmocka_unit_test(shorter_lease_waits_for_the_long_fence),
+        cmocka_unit_test(nothing_of_the_cluster_is_written_after_the_fence),
+        cmocka_unit_test(fence_that_was_told_ends_without_the_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
