@@ -294,16 +294,10 @@ plan_status(struct plan *plan, const struct action *action)
 static void
 plan_failover_clear(struct plan *plan, const struct action *action)
 {
-    const struct view_entry *entry = view_map_find(cluster_map(plan->agent->cluster), "failover");
     struct buf *text = plan_text(plan);
-    enum rc rc;
 
     plan_compare_number(plan, "failover", ETCD_COMPARE_MOD_REVISION, action->u.call.mod_revision);
-    if (action->u.call.keep_candidate && entry != NULL && entry->json != NULL)
-        rc = view_json_put_failover_candidate(text, entry->json);
-    else
-        rc = view_json_put_failover(text, NULL, NULL, NULL);
-    if (rc != RC_OK)
+    if (view_json_put_failover(text, NULL, NULL, NULL) != RC_OK)
         plan->is_broken = true;
     plan_put_text(plan, "failover", "", text, 0);
     plan_read(plan, "failover");

@@ -169,14 +169,6 @@ enum rc view_json_put_failover(struct buf *out, const char *leader, const char *
     return put_and_free(out, failover);
 }
 
-enum rc view_json_put_failover_candidate(struct buf *out, const json_t *old)
-{
-    json_t *failover = json_is_object(old) ? json_deep_copy(old) : new_object();
-
-    (void)json_object_del(failover, "leader");
-    return put_and_free(out, failover);
-}
-
 /* ---- history ---- */
 
 static bool is_same_row(const json_t *row, const struct history_fact *fact)

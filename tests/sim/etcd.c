@@ -471,11 +471,9 @@ static enum call_outcome apply_failover_clear(struct world *w, struct node *n, s
     if (rpc->action.u.call.create_revision != 0 && !is_own_key(w, n, rpc))
         return OUTCOME_REFUSED;
     request->leader[0] = '\0';
-    if (!rpc->action.u.call.keep_candidate) {
-        request->candidate[0] = '\0';
-        request->present = false;
-        request->scheduled_at_wall_ms = 0;
-    }
+    request->candidate[0] = '\0';
+    request->present = false;
+    request->scheduled_at_wall_ms = 0;
     request->mod_revision = w->etcd.now.revision + 1;
     etcd_changed(w);
     return OUTCOME_OK;

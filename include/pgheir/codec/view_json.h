@@ -44,8 +44,6 @@ enum rc view_json_put_status(struct buf *out, uint64_t optime_lsn, const json_t 
  * kept as it came. */
 enum rc view_json_put_failover(struct buf *out, const char *leader, const char *candidate,
                                const char *scheduled_at);
-/* {"leader":..} dropped, the rest kept: a paused switchover that has done its part. */
-enum rc view_json_put_failover_candidate(struct buf *out, const json_t *old);
 
 /* history. One row of the file that PostgreSQL wrote. */
 struct history_fact {

@@ -77,7 +77,6 @@ struct action {
             uint64_t lsn;            /* STATUS_PUT, LEADER_RELEASE: optime */
             uint64_t sysid;          /* INIT_COMMIT, INIT_WRITE */
             uint32_t timeline;       /* TIMELINE_CLAIM, HISTORY_PUT */
-            bool keep_candidate;     /* FAILOVER_CLEAR: paused switchover, drop only its leader */
         } call;
         struct {
             uint32_t ask_id;
