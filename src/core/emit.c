@@ -187,7 +187,7 @@ void exit_agent(struct step *step, int32_t code)
     struct action *action = append(step, ACTION_EXIT);
 
     action->u.exit.code = code;
-    action->u.exit.stop_postgres = !step->core->paused;
+    action->u.exit.stop_postgres = !step->core->pause_is_confirmed;
     step->core->exiting = true;
 }
 

@@ -31,7 +31,7 @@ void fence_wanted(const struct core *core, enum fence_kind *ret_kind, int64_t *r
     *ret_until_ms = core->fence_sent_until_ms;
     if (core->local == NULL)
         return; /* whatever the supervisor holds from the agent before us stays */
-    if (core->paused) {
+    if (core->pause_is_confirmed) {
         *ret_kind = FENCE_DISARMED;
         *ret_until_ms = 0;
         return;
@@ -86,7 +86,7 @@ bool guard_demote(struct step *step)
 {
     struct core *core = step->core;
 
-    if (core->paused || !is_writer(core))
+    if (core->pause_is_confirmed || !is_writer(core))
         return false;
     if (right_until_ms(core) == 0 && core->doubtful_postmaster_id == 0 &&
         core->fence_sent_kind != FENCE_UNTIL) {

@@ -48,7 +48,7 @@ int64_t demote_at_ms(const struct core *core)
 
     if (until_ms == 0 && core->fence_sent_kind == FENCE_UNTIL)
         until_ms = core->fence_sent_until_ms; /* what the supervisor was told last */
-    if (core->paused || until_ms == 0)
+    if (core->pause_is_confirmed || until_ms == 0)
         return INT64_MAX;
     return until_ms - demote_lead_ms(core);
 }

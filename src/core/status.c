@@ -90,7 +90,8 @@ static bool is_silence_the_reason(const struct core *core, bool holds)
 
 void core_describe(const struct core *core, int64_t now_ms, struct core_status *ret_status)
 {
-    bool holds = key_is_ours(core) && (core->key.fence_until_ms > now_ms || core->paused);
+    bool holds = key_is_ours(core) &&
+                 (core->key.fence_until_ms > now_ms || core->pause_is_confirmed);
 
     memset(ret_status, 0, sizeof *ret_status);
     ret_status->is_leader = holds;

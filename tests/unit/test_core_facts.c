@@ -173,6 +173,7 @@ static void try_one(const struct facts *facts)
     rig.core.local = rig_local(&rig);
     rig.core.known_postmaster_id = rig_local(&rig)->postmaster_id;
     rig.core.paused = facts->paused;
+    rig.core.pause_is_confirmed = facts->paused;
     rig.core.read_at_ms = rig.now_ms + 1000;
     post(&rig, facts);
     judge(&rig, facts);

@@ -399,7 +399,7 @@ static void pause_disarms_and_resume_arms_before_acting(void **state)
     (void)state;
     rig_start_leader(&rig);
     rig_view(&rig)->policy.pause = true;
-    rig_post_view(&rig, false);
+    rig_post_view(&rig, true);
     const struct action *fence = rig_find(&rig, ACTION_FENCE);
     assert_non_null(fence);
     assert_int_equal(fence->u.fence.kind, FENCE_DISARMED);
@@ -420,13 +420,36 @@ static void pause_disarms_and_resume_arms_before_acting(void **state)
     assert_null(rig_find_op(&rig, OP_STOP));
 }
 
-static void paused_leader_without_primary_lets_go(void **state)
+/* Word of a pause that was on its way to a frozen node: the pause may be over long since. */
+static void pause_is_confirmed_by_a_fresh_read(void **state)
 {
     struct rig rig;
     (void)state;
     rig_start_leader(&rig);
     rig_view(&rig)->policy.pause = true;
     rig_post_view(&rig, false);
+    assert_null(rig_find(&rig, ACTION_FENCE));
+    assert_non_null(rig_find_call(&rig, CALL_VIEW_READ));
+    struct event event = rig_event(&rig, EVENT_VIEW);
+    event.u.view.view = rig_view(&rig);
+    event.u.view.from_read = true;
+    event.u.view.sent_at_ms = rig.now_ms - 2001; /* longer than retry_timeout */
+    rig_step(&rig, &event);
+    assert_null(rig_find(&rig, ACTION_FENCE));
+    assert_non_null(rig_find_call(&rig, CALL_VIEW_READ)); /* once more */
+    rig_post_view(&rig, true);
+    const struct action *fence = rig_find(&rig, ACTION_FENCE);
+    assert_non_null(fence);
+    assert_int_equal(fence->u.fence.kind, FENCE_DISARMED);
+}
+
+static void paused_leader_without_primary_lets_go(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_view(&rig)->policy.pause = true;
+    rig_post_view(&rig, true);
     rig_go_down(&rig, CONTROL_SHUT_DOWN);
     rig_post_local(&rig);
     assert_non_null(rig_find_call(&rig, CALL_LEADER_RELEASE));
@@ -439,7 +462,7 @@ static void sigterm_in_pause_leaves_everything(void **state)
     (void)state;
     rig_start_leader(&rig);
     rig_view(&rig)->policy.pause = true;
-    rig_post_view(&rig, false);
+    rig_post_view(&rig, true);
     struct event event = rig_event(&rig, EVENT_SHUTDOWN);
     rig_step(&rig, &event);
     assert_non_null(rig_find(&rig, ACTION_EXIT));
@@ -480,6 +503,7 @@ int main(void)
         cmocka_unit_test(replica_stops_and_leaves),
         cmocka_unit_test(pending_restart_is_told_at_once),
         cmocka_unit_test(pause_disarms_and_resume_arms_before_acting),
+        cmocka_unit_test(pause_is_confirmed_by_a_fresh_read),
         cmocka_unit_test(paused_leader_without_primary_lets_go),
         cmocka_unit_test(sigterm_in_pause_leaves_everything),
         cmocka_unit_test(foreign_data_is_refused),
