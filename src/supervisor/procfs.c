@@ -124,9 +124,19 @@ bool procfs_read_cwd(int process_fd, struct file_id *ret_id)
     return true;
 }
 
-bool procfs_is_postgres(int process_fd)
+static bool is_server_name(const char *name)
 {
     static const char *const names[] = {"postgres", "postmaster", "edb-postgres"};
+
+    for (size_t idx = 0; idx < PGH_COUNT(names); idx++) {
+        if (strcmp(name, names[idx]) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool procfs_is_postgres(int process_fd)
+{
     char path[4096];
     ssize_t length = readlinkat(process_fd, "exe", path, sizeof(path) - 1);
     const char *base;
@@ -140,12 +150,26 @@ bool procfs_is_postgres(int process_fd)
     if (deleted != NULL)
         *deleted = '\0';
     base = strrchr(path, '/');
-    base = base != NULL ? base + 1 : path;
-    for (size_t idx = 0; idx < PGH_COUNT(names); idx++) {
-        if (strcmp(base, names[idx]) == 0)
-            return true;
-    }
-    return false;
+    return is_server_name(base != NULL ? base + 1 : path);
+}
+
+bool procfs_was_postgres(int process_fd)
+{
+    char text[32];
+    ssize_t length;
+    int fd;
+
+    if (readlinkat(process_fd, "exe", text, sizeof(text)) >= 0 || errno != ENOENT)
+        return false;
+    fd = openat(process_fd, "comm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    length = read(fd, text, sizeof(text) - 1);
+    (void)close(fd);
+    if (length <= 1)
+        return false;
+    text[length - 1] = '\0'; /* instead of the line's end */
+    return is_server_name(text);
 }
 
 int procfs_signal_process(int process_fd, int signo)

@@ -39,6 +39,9 @@ bool procfs_read_facts(int process_fd, struct proc_facts *ret_facts);
 bool procfs_read_cwd(int process_fd, struct file_id *ret_id);
 /* Whether its program file is called postgres (or postmaster, edb-postgres). */
 bool procfs_is_postgres(int process_fd);
+/* Whether it is dying and was one: its memory, and with it the program's file, goes first, and
+ * others may not have the shared memory before that is done. What is left is the short name. */
+bool procfs_was_postgres(int process_fd);
 /* 0 or an errno. */
 int procfs_signal_process(int process_fd, int signo);
 

@@ -21,7 +21,7 @@ static bool quell_is_ours(const struct quell_site *site, int32_t pid, int proces
         return true;
     if (site->reaper_pid > 0 && facts->parent_pid == site->reaper_pid && !is_spared)
         return true;
-    return procfs_is_postgres(process_fd);
+    return procfs_is_postgres(process_fd) || procfs_was_postgres(process_fd);
 }
 
 /* Whether this pid is a postgres in this directory. */

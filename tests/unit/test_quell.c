@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -157,6 +158,69 @@ static void test_only_servers_of_the_directory(void **state)
     end(shell);
 }
 
+/* Called postgres, with much memory to give back, in the folder. Returns once it is there. */
+static pid_t spawn_slow_to_die(void)
+{
+    enum { MEMORY = 128 * 1024 * 1024 };
+    int ready[2];
+    char byte;
+    pid_t pid;
+
+    assert_int_equal(pipe(ready), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)prctl(PR_SET_NAME, "postgres");
+        void *memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        if (memory != MAP_FAILED && chdir(folder) == 0 && write(ready[1], "", 1) == 1)
+            (void)pause();
+        _exit(1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    return pid;
+}
+
+/* How many passes found a dying process before it was dead. */
+static int passes_until_dead(pid_t pid, const struct quell_site *site)
+{
+    struct quell_result result;
+    siginfo_t info = {0};
+    int found = 0;
+
+    (void)kill(pid, SIGKILL);
+    while (info.si_pid == 0) {
+        quell_pass(site, false, &result);
+        found += result.found > 0;
+        assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+    }
+    (void)waitpid(pid, NULL, 0);
+    return found;
+}
+
+/* PG-02: a postmaster that is started too early finds the shared memory in use and gives up. */
+static void test_dying_is_not_gone(void **state)
+{
+    struct quell_site site = {.data_dir = folder_id};
+    struct quell_result result;
+    int found = 0;
+
+    (void)state;
+    for (int tries = 0; tries < 50 && found == 0; tries++) {
+        pid_t pid = spawn_slow_to_die();
+
+        quell_pass(&site, false, &result);
+        assert_int_equal(result.found, 0); /* while it lives its program counts, not its name */
+        found = passes_until_dead(pid, &site);
+        quell_pass(&site, false, &result);
+        assert_true(quell_is_over(&result));
+    }
+    assert_true(found > 0);
+}
+
 static void test_children_of_the_postmaster_and_orphans(void **state)
 {
     pid_t helper = spawn_in(folder, "/bin/sleep");
@@ -264,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_names_with_blanks_and_parentheses),
         cmocka_unit_test(test_pid_that_nobody_has),
         cmocka_unit_test(test_only_servers_of_the_directory),
+        cmocka_unit_test(test_dying_is_not_gone),
         cmocka_unit_test(test_children_of_the_postmaster_and_orphans),
         cmocka_unit_test(test_postmaster_is_known_before_it_is_there),
         cmocka_unit_test(test_pid_file_of_a_living_server),
