@@ -91,7 +91,9 @@ def test_kill_postmaster(cluster):
     outage_s = writer.outage_s(since=killed_at)
     print("outage %.2f s" % outage_s)
     assert outage_s < STUCK_S, outage_s
-    assert leader.is_leader() and timeline(leader) == before
+    # Rows may be acknowledged before the agent has seen that the server serves.
+    wait_for(leader.is_leader, PATIENCE_S, "%s leads; %s" % (leader.name, cluster.logs()))
+    assert timeline(leader) == before
     assert {port for _, _, port in writer.acks} == {leader.pg_port}
     cluster.check_rows(writer)
 
