@@ -107,7 +107,7 @@ static inline int free_house(void **state)
 
     http_free(house->http);
     resolver_free(house->resolver);
-    fake_idle(house->loop, 10);
+    fake_idle(house->loop, 50); /* the resolver is freed by the loop */
     fake_server_stop(&house->server);
     fake_dns_stop(&house->dns);
     loop_free(house->loop);

@@ -69,6 +69,37 @@ static void refused_claim_is_not_a_promotion(void **state)
     assert_null(rig_find_op(&rig, OP_PROMOTE));
 }
 
+/* PD-08, PD-09: a promotion that failed, or was refused by the hook before it, gives the key to
+ * others and leaves them their chance. */
+static void failed_promotion_gives_the_key_up(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_follower(&rig);
+    lose_leader(&rig);
+    rig_peers(&rig, NULL, 0);
+    win(&rig);
+    rig_answer(&rig, CALL_TIMELINE_CLAIM, OUTCOME_OK);
+    assert_non_null(rig_find_op(&rig, OP_PROMOTE));
+    rig_op_done(&rig, OP_RESULT_FAILED);
+    assert_true(rig_noted(&rig, REASON_PROMOTE_FAILED));
+    /* It may yet promote by itself, so it is stopped first. */
+    rig_tick(&rig, 1);
+    assert_int_equal(rig.core.op.kind, OP_STOP);
+    assert_false(rig.core.calls[CALL_LEADER_RELEASE].in_flight);
+    rig_go_down(&rig, CONTROL_IN_RECOVERY);
+    rig_post_local(&rig);
+    rig_op_done(&rig, OP_RESULT_OK);
+    rig_tick(&rig, 1);
+    assert_true(rig.core.calls[CALL_LEADER_RELEASE].in_flight);
+    rig_answer(&rig, CALL_LEADER_RELEASE, OUTCOME_OK);
+    assert_int_equal(rig.core.key.create_revision, 0);
+    rig_set_leader(&rig, NULL, 0);
+    rig_post_view(&rig, true);
+    assert_null(rig_find(&rig, ACTION_PEERS_ASK));
+    assert_true(rig.core.race.bench_until_ms > rig.now_ms);
+}
+
 static void no_promotion_without_the_key(void **state)
 {
     const enum call_outcome bad[] = {OUTCOME_REFUSED, OUTCOME_UNKNOWN, OUTCOME_UNAVAILABLE,
@@ -423,6 +454,7 @@ int main(void)
         cmocka_unit_test(asks_the_others_then_takes_the_key),
         cmocka_unit_test(promotes_only_after_the_claim_and_with_the_fence),
         cmocka_unit_test(refused_claim_is_not_a_promotion),
+        cmocka_unit_test(failed_promotion_gives_the_key_up),
         cmocka_unit_test(no_promotion_without_the_key),
         cmocka_unit_test(recognises_its_own_key_after_a_lost_answer),
         cmocka_unit_test(key_of_a_replaced_etcd_is_not_won),
