@@ -27,6 +27,7 @@ static void close_channel(struct agent_process *agent)
     agent->fd = -1;
 }
 
+/* After a crash, or after a start that failed. */
 static void plan_restart(struct supervisor *self, int64_t now_ms)
 {
     struct agent_process *agent = &self->agent;
@@ -35,6 +36,11 @@ static void plan_restart(struct supervisor *self, int64_t now_ms)
     agent->crash_count++;
     if (self->is_shutting_down)
         agent->shutdown_crash_count++;
+    if (agent->shutdown_crash_count >= RESTART_SHUTDOWN_MAX) {
+        note_error("the agent cannot finish the shutdown, stopping without it");
+        supervisor_leave(self, AGENT_EXIT_REFUSED, now_ms);
+        return;
+    }
     delay_ms = restart_delay_ms(agent->crash_count);
     /* What is left to do in a shutdown (let go of the leader key) shall not wait. */
     agent->restart_at_ms = now_ms + (self->is_shutting_down ? 0 : delay_ms);
@@ -106,10 +112,6 @@ static void on_crash(struct supervisor *self, const char *how, int64_t lived_ms,
     note_error("agent crashed (%s) after %lld ms%s", how, (long long)lived_ms,
                postmaster_is_running(self) ? "; PostgreSQL runs on under its fence" : "");
     plan_restart(self, now_ms);
-    if (agent->shutdown_crash_count < RESTART_SHUTDOWN_MAX)
-        return;
-    note_error("the agent cannot finish the shutdown, stopping without it");
-    supervisor_leave(self, AGENT_EXIT_REFUSED, now_ms);
 }
 
 void agent_process_on_exit(struct supervisor *self, int status, int64_t now_ms)

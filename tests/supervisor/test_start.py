@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from supervisor_lib import (BINDIR, FAKE_AGENT, OWNER, PATIENCE_S, PGHEIR, Node, children_of,
-                            is_alive, private_dirty_kb, read_stat, wait_for)
+from supervisor_lib import (BINDIR, FAKE_AGENT, OWNER, PATIENCE_S, PGHEIR, Node, as_owner,
+                            children_of, is_alive, private_dirty_kb, read_stat, wait_for)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -205,6 +205,20 @@ def test_sigterm_before_hello(make_node):
     wait_for("agent", lambda: node.events("up"))
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the limit would count the tests' own processes")
+def test_shutdown_when_no_agent_can_be_forked(make_node):
+    node = make_node(as_root=False)
+    node.wait_event("welcome")
+    node.ask("start standby /bin/sleep 1000", "started")
+    subprocess.run(as_owner("prlimit", "--pid", str(node.supervisor), "--nproc=1:"), check=True)
+    os.kill(node.agent, signal.SIGKILL)
+    wait_for("it cannot fork", lambda: "cannot start the agent" in node.log())
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(PATIENCE_S) == 1
+    assert "stopping without it" in node.log()
+    assert node.log().count("cannot start the agent") < 10, "it does not spin"
 
 
 @pytest.mark.parametrize("code", [0, 1, 5])
