@@ -78,6 +78,7 @@ static void remember(void)
     original.policy = sched_getscheduler(0);
     if (original.policy < 0)
         original.policy = SCHED_OTHER;
+    original.policy &= ~SCHED_RESET_ON_FORK;
     original.nice = getpriority(PRIO_PROCESS, 0);
     original.has_oom_score = read_number("/proc/self/oom_score_adj", &score);
     original.oom_score = original.has_oom_score ? (int)score : 0;
@@ -180,8 +181,9 @@ void footing_restore(bool keeps_oom_score)
     (void)prctl(PR_SET_DUMPABLE, 1);
     if (!keeps_oom_score && original.has_oom_score)
         (void)write_oom_score(original.oom_score > 0 ? original.oom_score : 0);
-    if (original.policy == SCHED_OTHER)
-        (void)sched_setscheduler(0, SCHED_OTHER, &param);
+    /* Those who started us in real time wanted PostgreSQL there, too. */
+    if (original.policy != SCHED_FIFO && original.policy != SCHED_RR)
+        (void)sched_setscheduler(0, original.policy, &param);
     (void)setpriority(PRIO_PROCESS, 0, original.nice);
     (void)setrlimit(RLIMIT_MEMLOCK, &original.memlock);
     /* Capabilities are for us; a server that had them could not be looked at through /proc. */

@@ -73,13 +73,14 @@ static int become_agent(const char *program, char **argv)
     return SPAWN_EXIT_NO_EXEC;
 }
 
-/* 0, 1 and 2 must be open, or a channel could end up as somebody's stdout. */
+/* 0, 1 and 2 must be open, or a channel could end up as somebody's stdout. In our children, too:
+ * a server without stderr would write its log lines into whatever file it opened next. */
 static bool open_standard_descriptors(void)
 {
     int fd;
 
     do {
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        fd = open("/dev/null", O_RDWR);
     } while (fd >= 0 && fd <= STDERR_FILENO);
     if (fd < 0)
         return false;
@@ -125,6 +126,9 @@ int main(int argc, char **argv)
     }
     note_open();
     (void)signal(SIGPIPE, SIG_IGN);
+    /* Whoever started us may have left it ignored; then the kernel would tell us of no child's
+     * end. */
+    (void)signal(SIGCHLD, SIG_DFL);
     if (getpid() == 1)
         first_hold_signals();
     exit_code = prepare(&supervisor);

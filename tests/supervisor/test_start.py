@@ -275,6 +275,37 @@ def test_children_get_a_clean_place(make_node):
     assert not [kind for kind in kinds if "pidfd" in kind or "timerfd" in kind or kind == "/proc"]
 
 
+def test_closed_descriptors_do_not_reach_the_children(make_node):
+    """A server without stderr would write its log lines into the file that it opened first."""
+    node = make_node(command=["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
+    node.wait_event("welcome")
+    answer = node.ask("start standby /bin/sleep 1000", "started")
+    pid = int(answer.split("pid=")[1].split()[0])
+    for descriptor in "012":
+        assert os.readlink("/proc/%d/fd/%s" % (pid, descriptor)) == "/dev/null"
+        assert os.readlink("/proc/%d/fd/%s" % (node.agent, descriptor)) == "/dev/null"
+
+
+def test_ends_of_children_are_seen_where_sigchld_was_ignored(make_node):
+    node = make_node(command=["env", "--ignore-signal=CHLD"])
+    node.wait_event("welcome")
+    mark = node.mark()
+    os.kill(node.agent, signal.SIGKILL)
+    assert "previous=2 status=9" in node.wait_event("welcome", mark)
+    node.ask("start standby /bin/true", "started")
+    assert "status=0 has_status=1" in node.wait_event("exited")
+
+
+@needs_root
+def test_children_get_the_scheduling_policy_that_we_were_started_with(make_node):
+    node = make_node(command=["chrt", "--batch", "0"])
+    node.wait_event("welcome")
+    answer = node.ask("start standby /bin/sleep 1000", "started")
+    pid = int(answer.split("pid=")[1].split()[0])
+    assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+    assert os.sched_getscheduler(node.agent) == os.SCHED_BATCH
+
+
 def test_exec_that_fails_is_told(make_node):
     node = make_node()
     node.wait_event("welcome")
