@@ -22,9 +22,11 @@ struct core_saved {
     int64_t crash_count;
     int64_t crash_window_at_ms;
     uint64_t cluster_id; /* of the etcd in which all this was true */
+    int64_t hold_until_ms; /* the holder before us may write until then; 0: it may not */
+    char hold_for[NAME_SIZE];
 };
 
-enum { CORE_SAVED_VERSION = 2 };
+enum { CORE_SAVED_VERSION = 3 };
 
 /* One request to etcd: at most one of a kind is under way. */
 struct call_slot {
@@ -200,8 +202,7 @@ struct core {
     struct core_request request;
 
     uint32_t next_id;
-    bool paused;            /* as the newest view has it: nothing is begun */
-    bool pause_is_confirmed; /* by a read of a moment ago: the fence is disarmed */
+    bool paused;            /* confirmed in etcd */
     /* a primary that we found running may write until then while we try for the key */
     int64_t grace_until_ms;
     bool stopping;          /* SIGTERM */
