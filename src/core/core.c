@@ -37,6 +37,7 @@ void core_init(struct core *core, const struct identity *identity, uint64_t seed
     core->key.hold_until_ms = saved->hold_until_ms;
     memcpy(core->key.hold_for, saved->hold_for, NAME_SIZE - 1);
     core->paused = saved->pause_confirmed != 0;
+    core->pause_is_confirmed = core->paused;
     core->crash.count = (int32_t)saved->crash_count;
     core->crash.window_at_ms = saved->crash_window_at_ms;
     core->cluster_id = saved->cluster_id;
@@ -56,7 +57,7 @@ void core_save(const struct core *core, struct core_saved *ret_saved)
     ret_saved->keepalive_sent_at_ms = core->lease.sent_at_ms;
     ret_saved->leader_create_revision = core->key.create_revision;
     ret_saved->fence_until_ms = core->key.fence_until_ms;
-    ret_saved->pause_confirmed = core->paused ? 1 : 0;
+    ret_saved->pause_confirmed = core->pause_is_confirmed ? 1 : 0;
     ret_saved->crash_count = core->crash.count;
     ret_saved->crash_window_at_ms = core->crash.window_at_ms;
     ret_saved->cluster_id = core->cluster_id;
@@ -73,7 +74,7 @@ static void set_pause(struct step *step, bool paused)
 
     if (core->paused == paused)
         return;
-    if (!paused && key_is_ours(core) &&
+    if (!paused && core->pause_is_confirmed && key_is_ours(core) &&
         core->now_ms >= right_until_ms(core) - demote_lead_ms(core)) {
         /* The fence is armed again before the resume acts, and for that the right must be
          * confirmed: the pause lasts until then, or until the key turns out to be lost. */
@@ -81,6 +82,7 @@ static void set_pause(struct step *step, bool paused)
         return;
     }
     core->paused = paused;
+    core->pause_is_confirmed = false;
     core->member_dirty = true;
     if (paused) {
         note(step, REASON_PAUSE_BEGIN, NULL, 0);
@@ -92,6 +94,21 @@ static void set_pause(struct step *step, bool paused)
     core->follow.check_wanted = true;
     core->key.confirm_wanted = key_is_ours(core);
     core->lease.renew_now = core->lease.id != 0;
+}
+
+/* The fence is disarmed only once a read has shown the pause that was sent a moment ago: what was
+ * on its way to us while we were frozen may be long over. */
+static void confirm_pause(struct step *step, const struct event *event)
+{
+    struct core *core = step->core;
+
+    if (!core->paused || core->pause_is_confirmed)
+        return;
+    core->pause_is_confirmed =
+        event->u.view.from_read && core->policy.pause &&
+        core->now_ms - event->u.view.sent_at_ms <= core->policy.retry_timeout_ms;
+    if (!core->pause_is_confirmed)
+        core->read_at_ms = core->now_ms;
 }
 
 /* Another etcd answers at the old addresses. Revisions and leases of the old one mean nothing in
@@ -127,6 +144,7 @@ static void on_view(struct step *step, const struct event *event)
     core->policy_is_seen = core->policy_is_seen || core->view->config_present;
     lease_on_view(step, event);
     set_pause(step, core->policy.pause);
+    confirm_pause(step, event);
     race_on_view(step);
 }
 
@@ -298,7 +316,7 @@ static void decide_stop(struct step *step)
 {
     struct core *core = step->core;
 
-    if (core->paused) {
+    if (core->pause_is_confirmed) {
         note(step, REASON_SHUTDOWN_DONE, NULL, 0);
         exit_agent(step, 0); /* PostgreSQL and the key are left as they are */
         return;

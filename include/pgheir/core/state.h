@@ -202,7 +202,8 @@ struct core {
     struct core_request request;
 
     uint32_t next_id;
-    bool paused;            /* confirmed in etcd */
+    bool paused;            /* as the newest view has it: nothing is begun */
+    bool pause_is_confirmed; /* by a read of a moment ago: the fence is disarmed */
     /* a primary that we found running may write until then while we try for the key */
     int64_t grace_until_ms;
     bool stopping;          /* SIGTERM */
