@@ -304,6 +304,8 @@ struct pg_plan_target {
  * the name of the listen address is not resolved. */
 bool pg_plan_local_target(struct agent *agent, const char *private_dir,
                           struct pg_plan_target *ret);
+/* The same for a replication session. */
+bool pg_plan_local_replication_target(struct agent *agent, struct pg_plan_target *ret);
 
 /* All that pg_conf_apply_start() needs. Done with pg_plan_files_done(). */
 struct pg_plan_files {

@@ -86,7 +86,6 @@ sql_on_identity_open(struct pg_answer *answer, void *arg)
 static void
 sql_ask_timeline(struct local_sql *sql)
 {
-    const struct conf_role *role = &sql->agent->pg.replication;
     int64_t now_ms = clock_boot_ms();
     struct pg_plan_target local;
     struct err err;
@@ -97,14 +96,9 @@ sql_ask_timeline(struct local_sql *sql)
     }
     if (now_ms < sql->identity_at_ms || pg_conn_is_busy(sql->identity_conn) ||
         pg_conn_is_open(sql->identity_conn) ||
-        !pg_plan_local_target(sql->agent, NULL, &local))
+        !pg_plan_local_replication_target(sql->agent, &local))
         return;
     sql->identity_at_ms = now_ms + agent_policy(sql->agent)->loop_wait_ms;
-    if (role->username != NULL)
-        local.target.user = role->username;
-    local.target.password = role->password;
-    local.target.options = role->options;
-    local.target.options_count = role->options_count;
     (void)pg_conn_open(sql->identity_conn, PG_CONN_REPLICATION, &local.target,
                        now_ms + SQL_ANSWER_MS, sql_on_identity_open, sql, &err);
 }

@@ -147,6 +147,12 @@ plan_local_host(struct agent *agent, char *out, size_t size)
            count > 0 && str_copy(out, size, addresses[0]);
 }
 
+static bool
+plan_local_address(struct agent *agent, bool is_socket, char *out, size_t size)
+{
+    return is_socket ? plan_local_socket(agent, out, size) : plan_local_host(agent, out, size);
+}
+
 bool
 pg_plan_local_target(struct agent *agent, const char *private_dir, struct pg_plan_target *ret)
 {
@@ -154,9 +160,8 @@ pg_plan_local_target(struct agent *agent, const char *private_dir, struct pg_pla
 
     *ret = (struct pg_plan_target){0};
     if (private_dir != NULL ? !str_copy(ret->address, sizeof(ret->address), private_dir)
-        : agent->pg.use_unix_socket
-            ? !plan_local_socket(agent, ret->address, sizeof(ret->address))
-            : !plan_local_host(agent, ret->address, sizeof(ret->address)))
+                            : !plan_local_address(agent, agent->pg.use_unix_socket, ret->address,
+                                                  sizeof(ret->address)))
         return false;
     ret->target = (struct pg_conn_target){.address = ret->address,
                                           .port = agent->pg.port,
@@ -166,6 +171,23 @@ pg_plan_local_target(struct agent *agent, const char *private_dir, struct pg_pla
                                           .options = role->options,
                                           .options_count = role->options_count,
                                           .application_name = "Patroni heartbeat"};
+    return true;
+}
+
+bool
+pg_plan_local_replication_target(struct agent *agent, struct pg_plan_target *ret)
+{
+    const struct conf_role *role = &agent->pg.replication;
+
+    if (!pg_plan_local_target(agent, NULL, ret) ||
+        !plan_local_address(agent, agent->pg.use_unix_socket_repl, ret->address,
+                            sizeof(ret->address)))
+        return false;
+    if (role->username != NULL)
+        ret->target.user = role->username;
+    ret->target.password = role->password;
+    ret->target.options = role->options;
+    ret->target.options_count = role->options_count;
     return true;
 }
 

@@ -209,3 +209,21 @@ def test_wiped_while_leader_is_dead(cluster):
     wait_for(lambda: timeline(new) in (before, before + 1), PATIENCE_S, "at most one promotion")
     wait_for(lambda: len(cluster.replicas()) == 2, PATIENCE_S, "replicas; %s" % cluster.logs())
     cluster.check_rows(writer)
+
+
+def test_replication_session_by_socket(make_cluster):
+    """use_unix_socket_repl: only the session that asks a standby for its timeline goes that way."""
+    def change(_node, config):
+        config["postgresql"]["use_unix_socket_repl"] = True
+        config["postgresql"]["pg_hba"].append("local replication replicator scram-sha-256")
+        config["postgresql"]["parameters"].update(log_connections="on", log_line_prefix="%h %u ")
+    alone = make_cluster(1, change=change)
+    alone.start()
+    node = alone.wait_leader()
+    alone.etcd.stop()  # it becomes a standby that streams from nobody
+    wait_for(lambda: answers_reads(node), PATIENCE_S, "it reads on; " + alone.logs())
+    wait_for(lambda: "[local] replicator LOG:  connection authorized" in node.log_text() or
+             "[local] replicator LOG:  replication connection authorized" in node.log_text(),
+             PATIENCE_S, "its timeline was asked; " + alone.logs())
+    assert "127.0.0.1 replicator" not in node.log_text()
+    assert "127.0.0.1 postgres" in node.log_text()
