@@ -7,6 +7,7 @@ import time
 import pytest
 
 from etcd import PATIENCE_S, wait_for
+from postgres import PG_BIN
 from shared import freeze, heal, pgheirctl, running_cluster, wait_caught_up
 
 ROWS = 50
@@ -122,6 +123,62 @@ def test_diverged_and_nothing_allowed(cluster):
         assert code == 200, text
 
 
+REWIND_BROKEN_OFF = """#!/bin/sh
+# The first time: has begun to write, has taken WAL away, and is no more.
+if [ -e %(once)s ]; then exec %(real)s "$@"; fi
+touch %(once)s
+rm -f %(data)s/pg_wal/0*
+echo "pg_rewind: need to copy 1 MB" >&2
+kill -9 $$
+"""
+
+
+def breaks_off_rewind(cluster, node):
+    """The programs that this node is to use from its next start on."""
+    folder = os.path.join(node.folder, "programs")
+    os.makedirs(folder)
+    for name in os.listdir(PG_BIN):
+        os.symlink(os.path.join(PG_BIN, name), os.path.join(folder, name))
+    path = os.path.join(folder, "pg_rewind")
+    os.unlink(path)
+    with open(path, "w") as out:
+        out.write(REWIND_BROKEN_OFF % {"once": os.path.join(node.folder, "once"), "data": node.data_dir,
+                                       "real": os.path.join(PG_BIN, "pg_rewind")})
+    os.chmod(path, 0o755)
+    before = cluster.change
+
+    def change(which, config):
+        if which is node:
+            config["postgresql"]["bin_dir"] = folder
+        return before(which, config)
+    cluster.change = change
+
+
+def test_rewind_broken_off(cluster, request):
+    """TR-03: what is half rewound is never started. It says what to do, and is replaced where that is allowed."""
+    old, new = diverge(cluster, 7000)
+    request.addfinalizer(lambda before=cluster.change: setattr(cluster, "change", before))
+    breaks_off_rewind(cluster, old)
+    since = len(old.log_text())
+    old.start()
+    wait_for(lambda: reason(old) == "REWIND_FAILED" and old.log_text()[since:].count("reason=REWIND_BEGIN") >= 3,
+             PATIENCE_S, "tried again; " + cluster.logs())
+    assert "reason=CLONE_BEGIN" not in old.log_text()[since:], old.log_path
+    assert old.postmaster_pid() is None and old.code("/replica") == 503
+    broken_at = old.log_text().index("reason=REWIND_FAILED", since)
+    code, text = new.rest("PATCH", "/config", {"postgresql": {"remove_data_directory_on_rewind_failure": True}})
+    assert code == 200, text
+    try:
+        wait_for(old.is_replica, PATIENCE_S, "%s follows; %s" % (old.name, cluster.logs()))
+    finally:
+        code, text = new.rest("PATCH", "/config", {"postgresql": {"remove_data_directory_on_rewind_failure": None}})
+        assert code == 200, text
+    half = old.log_text()[broken_at:old.log_text().index("reason=CLONE_DONE", broken_at)]
+    assert "reason=START_AS" not in half, old.log_path
+    wait_caught_up(cluster)
+    assert rows_since(old, 7000) == [7000 + ROWS]
+
+
 def test_reinit_over_rest(cluster):
     replica = cluster.replicas()[0]
     leader = cluster.wait_leader()
@@ -138,6 +195,24 @@ def test_reinit_over_rest(cluster):
     assert not writer.errors
     wait_caught_up(cluster)
     assert not cluster.missing(writer, replica)
+
+
+def test_nothing_is_removed_without_a_source(cluster):
+    """P5: a leader that lets nobody copy from it is no source, however well its key looks."""
+    replica = cluster.replicas()[0]
+    leader = cluster.wait_leader()
+    kept = mark(replica)
+    leader.sql("ALTER ROLE replicator NOLOGIN")
+    try:
+        since = len(replica.log_text())
+        code, text = replica.rest("POST", "/reinitialize", {})
+        assert code == 200, text
+        replica.wait_log("operation clone failed", since=since)
+        assert os.path.exists(kept) and os.path.exists(os.path.join(replica.data_dir, "PG_VERSION"))
+    finally:
+        leader.sql("ALTER ROLE replicator LOGIN")
+    wait_for(lambda: not os.path.exists(kept) and replica.is_replica(), PATIENCE_S,
+             "%s is new; %s" % (replica.name, cluster.logs()))
 
 
 def test_new_node_joins(cluster):
