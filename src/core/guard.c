@@ -95,6 +95,7 @@ bool guard_demote(struct step *step)
         int64_t ttl_ms = core->view == NULL ? core->lease.ttl_ms : policy_of(core)->ttl_ms;
         bool is_taken = !key_is_ours(core) && leader_name(core) != NULL;
         core->grace_until_ms = core->now_ms + (is_taken ? STOP_LOST_KEY_MS : ttl_ms);
+        core->key.demote_lead_ms = policy_demote_lead_ms(ttl_ms);
     }
     enum reason why = why_demote(core);
     if (why == REASON_NONE)

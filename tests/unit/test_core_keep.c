@@ -637,7 +637,7 @@ static void fence_that_is_told_is_the_one_that_was_sent(void **state)
     assert_int_equal(describe(&rig, until_ms - 1).fence_left_ms, 1);
     assert_false(describe(&rig, until_ms - 1).fence_disarmed);
     rig_view(&rig)->policy.pause = true;
-    rig_post_view(&rig, false);
+    rig_post_view(&rig, true);
     assert_int_equal(describe(&rig, until_ms).fence_left_ms, -1);
     assert_true(describe(&rig, until_ms).fence_disarmed);
     assert_true(describe(&rig, until_ms).is_leader);

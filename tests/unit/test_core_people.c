@@ -28,7 +28,7 @@ static void assert_reply(const struct rig *rig, enum reply_code code)
 static void pause_cluster(struct rig *rig)
 {
     rig_view(rig)->policy.pause = true;
-    rig_post_view(rig, false);
+    rig_post_view(rig, true);
 }
 
 /* --- restart --- */

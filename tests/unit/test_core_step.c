@@ -219,6 +219,7 @@ static void found_writer_gets_one_ttl(void **state)
     fence = rig_find(&rig, ACTION_FENCE);
     assert_non_null(fence);
     assert_int_equal(fence->u.fence.until_ms, rig.now_ms + RIG_TTL_MS);
+    assert_null(rig_find_op(&rig, OP_STOP)); /* whatever ttl a lease has that is not there yet */
     rig_go_down(&rig, CONTROL_IN_PRODUCTION);
     rig_post_local(&rig);
     rig.now_ms += 900;
@@ -278,7 +279,7 @@ static void resume_renews_the_lease_at_once(void **state)
     (void)state;
     rig_start_leader(&rig);
     rig_view(&rig)->policy.pause = true;
-    rig_post_view(&rig, false);
+    rig_post_view(&rig, true);
     rig_view(&rig)->policy.pause = false;
     rig_post_view(&rig, false);
     assert_non_null(rig_find_call(&rig, CALL_LEASE_KEEPALIVE));
@@ -291,7 +292,7 @@ static void resume_without_a_right_asks_for_one_first(void **state)
     (void)state;
     rig_start_leader(&rig);
     rig_view(&rig)->policy.pause = true;
-    rig_post_view(&rig, false);
+    rig_post_view(&rig, true);
     rig_tick(&rig, RIG_TTL_MS - 1000);
     rig_answer(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK); /* and no read that confirms it */
     rig_view(&rig)->policy.pause = false;
@@ -357,7 +358,7 @@ static void foreign_data_in_a_pause_keep_no_key(void **state)
     (void)state;
     rig_start_leader(&rig);
     rig_view(&rig)->policy.pause = true;
-    rig_post_view(&rig, false);
+    rig_post_view(&rig, true);
     rig_local(&rig)->sysid = 666;
     rig_post_local(&rig);
     assert_non_null(rig_find_call(&rig, CALL_LEADER_RELEASE));
@@ -366,7 +367,7 @@ static void foreign_data_in_a_pause_keep_no_key(void **state)
     assert_null(rig_find(&rig, ACTION_EXIT));
     rig_start_follower(&rig);
     rig_view(&rig)->policy.pause = true;
-    rig_post_view(&rig, false);
+    rig_post_view(&rig, true);
     rig_local(&rig)->sysid = 666;
     rig_post_local(&rig);
     assert_int_equal(rig.core.reason, REASON_FOREIGN_SYSID);
