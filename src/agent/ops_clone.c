@@ -14,9 +14,65 @@ enum {
     FILES_MS = 30000,
     EMPTY_MS = 3600000,
     SIZE_MS = 10000,
+    SOURCE_MS = 10000,
     CONNINFO_BYTES_MAX = 4096,
     SPACE_SLACK_PERCENT = 5
 };
+
+/* ---- The source ---- */
+
+static void
+source_on_identity(const struct pg_identity *identity, struct pg_answer *answer, void *arg)
+{
+    struct ops *ops = arg;
+    uint64_t sysid = agent_view(ops->agent)->sysid;
+    struct err err;
+
+    pg_conn_free(ops->conn);
+    ops->conn = NULL;
+    if (identity == NULL) {
+        ops_fail(ops, &answer->err);
+    } else if (identity->system_identifier != sysid) {
+        (void)err_set(&err, RC_REFUSED, "%s is of system %llu, the cluster is %llu",
+                      ops->source.name, (unsigned long long)identity->system_identifier,
+                      (unsigned long long)sysid);
+        ops_fail(ops, &err);
+    } else {
+        ops_next(ops);
+    }
+}
+
+static void
+source_on_session(struct pg_answer *answer, void *arg)
+{
+    struct ops *ops = arg;
+    struct err err;
+
+    if (answer->rc != RC_OK)
+        ops_fail(ops, &answer->err);
+    else if (pg_query_identify(ops->conn, clock_boot_ms() + SOURCE_MS, source_on_identity, ops,
+                               &err) != RC_OK)
+        ops_fail(ops, &err);
+}
+
+/* Data are given up only for a copy that can be had: P5. */
+static void
+step_source(struct ops *ops)
+{
+    struct agent *agent = ops->agent;
+    struct pg_conn_target target;
+    struct err err;
+
+    if (local_watch_inspection(agent->local)->kind != PG_DIR_POSTGRES) {
+        ops_next(ops);
+        return;
+    }
+    ops->conn = pg_conn_new(agent->loop, ops->source.name);
+    pg_plan_remote_target(agent, &ops->source, ops->address, &agent->pg.replication, &target);
+    if (pg_conn_open(ops->conn, PG_CONN_REPLICATION, &target, clock_boot_ms() + SOURCE_MS,
+                     source_on_session, ops, &err) != RC_OK)
+        ops_fail(ops, &err);
+}
 
 /* ---- Space ---- */
 
@@ -359,7 +415,8 @@ clone_next_method(struct ops *ops, const struct err *err)
     step_methods(ops);
 }
 
-ops_step_fn *const ops_steps_clone[] = {ops_step_address, step_space, step_methods, NULL};
+ops_step_fn *const ops_steps_clone[] = {ops_step_address, step_source, step_space, step_methods,
+                                        NULL};
 
 /* ---- Rewind ---- */
 
