@@ -128,6 +128,22 @@ static void forget_store(struct step *step)
     core->member_dirty = true;
 }
 
+/* What stands in etcd, or was seen there last; until then what we were given. */
+static void take_policy(struct core *core)
+{
+    const struct policy *new = &core->view->policy;
+    int64_t old_ms = core->policy.loop_wait_ms + core->policy.retry_timeout_ms;
+
+    if (!core->view->config_present && core->policy_is_seen)
+        return;
+    /* Reads were as rare as the former timings allowed: that none came says nothing by these. */
+    if (new->loop_wait_ms + new->retry_timeout_ms < old_ms && !core->etcd_is_silent) {
+        core->silent_since_ms = core->now_ms;
+        core->read_at_ms = core->now_ms;
+    }
+    core->policy = *new;
+}
+
 static void on_view(struct step *step, const struct event *event)
 {
     struct core *core = step->core;
@@ -138,8 +154,7 @@ static void on_view(struct step *step, const struct event *event)
     if (core->cluster_id != 0 && core->cluster_id != core->view->cluster_id)
         forget_store(step);
     core->cluster_id = core->view->cluster_id;
-    if (core->view->config_present || !core->policy_is_seen)
-        core->policy = core->view->policy;
+    take_policy(core);
     core->cluster_is_known = core->cluster_is_known || core->view->init_state == INIT_DONE;
     core->policy_is_seen = core->policy_is_seen || core->view->config_present;
     lease_on_view(step, event);

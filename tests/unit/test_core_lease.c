@@ -314,6 +314,27 @@ static void silence_counts_from_the_start(void **state)
     assert_true(rig_noted(&rig, REASON_ETCD_BACK));
 }
 
+/* Until there is a configuration in etcd, reads are as rare as the defaults allow. */
+static void shorter_timings_make_no_silence(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig);
+    policy_init(&rig_view(&rig)->policy);
+    rig_become_standby(&rig, 1000);
+    rig_post_local(&rig);
+    rig_post_view(&rig, true);
+    rig_tick(&rig, 4000);
+    assert_false(rig_noted(&rig, REASON_ETCD_SILENT));
+    rig_view(&rig)->policy.loop_wait_ms = 1000;
+    rig_view(&rig)->policy.retry_timeout_ms = 2000;
+    rig_post_view(&rig, false);
+    assert_false(rig_noted(&rig, REASON_ETCD_SILENT));
+    assert_true(rig.core.calls[CALL_VIEW_READ].in_flight);
+    rig_tick(&rig, 3001);
+    assert_true(rig_noted(&rig, REASON_ETCD_SILENT));
+}
+
 /* A write of what stands there already is not sent, so nobody has heard of etcd through it. */
 static void write_that_was_not_sent_is_no_sign_of_etcd(void **state)
 {
@@ -514,6 +535,7 @@ int main(void)
         cmocka_unit_test(changed_ttl_moves_the_key_to_a_new_lease),
         cmocka_unit_test(start_is_neither_late_nor_silent),
         cmocka_unit_test(silence_counts_from_the_start),
+        cmocka_unit_test(shorter_timings_make_no_silence),
         cmocka_unit_test(write_that_was_not_sent_is_no_sign_of_etcd),
         cmocka_unit_test(silence_is_the_reason_of_who_does_not_lead),
         cmocka_unit_test(key_won_under_another_raft_term_needs_a_renewal),

@@ -177,7 +177,7 @@ struct core {
     bool policy_is_seen;
     bool cluster_is_known; /* initialize was seen done: nothing is ever bootstrapped after that */
     uint64_t cluster_id; /* of the etcd that the keys live in; 0 before the first view */
-    int64_t silent_since_ms; /* until a read was answered: our start, or the first view */
+    int64_t silent_since_ms; /* our start, the first view, or when timings became shorter */
     int64_t etcd_seen_at_ms; /* 0 never */
     int64_t read_at_ms;
     int64_t ask_lease_at_ms;
