@@ -1,6 +1,7 @@
 /* Handing the key over: a switchover, a failover by a person while a leader lives, or a leader
- * that is asked to stop. Checkpoint first, stop, let go of the key only when a member has the
- * shutdown record; when a step fails or hangs, back to being the primary (DESIGN section 4). */
+ * that is asked to stop. Checkpoint first, see that it arrives, stop, let go of the key only
+ * when a member has the shutdown record; when a step fails or hangs, back to being the primary
+ * (DESIGN section 4). */
 #include <string.h>
 
 #include "internal.h"
@@ -11,7 +12,15 @@ enum {
     CONFIRM_PACE_MS = 20,
     CONFIRM_LIMIT_MS = 3000,
     CHECKPOINT_LIMIT_MS = 60000,
-    STOP_LIMIT_MS = 10000 /* a walsender of a frozen standby can hold a stop for a minute */
+    /* A candidate that answers well may have a WAL receiver that stands still, and one that stands
+     * still holds the stop for as long as it is waited for: an outage that ends where it began. So
+     * the candidate must first receive the checkpoint's record, while we still serve. It always
+     * moves within milliseconds if it lives; this long without a single byte, it is stuck. */
+    PROBE_STUCK_MS = 2000,
+    PROBE_LIMIT_MS = 30000,
+    /* One that freezes only after that still costs this. It cannot be shorter by the same rule:
+     * while the shutdown checkpoint is written, nothing moves on a healthy candidate either. */
+    STOP_LIMIT_MS = 10000
 };
 
 static bool request_fits(const struct core *core)
@@ -173,6 +182,50 @@ static void on_confirmation(struct step *step, const struct event *event)
     }
 }
 
+static void begin_stop(struct step *step)
+{
+    struct core *core = step->core;
+
+    core->handover.asking = false;
+    explain(step, REASON_SWITCHOVER_STOP, core->handover.candidate, 0);
+    core->handover.phase = SWITCH_STOPPING;
+    stop_server(step, STOP_FAST, core->now_ms + STOP_LIMIT_MS, true);
+}
+
+static void begin_probe(struct step *step)
+{
+    struct core *core = step->core;
+    struct core_switch *handover = &core->handover;
+
+    handover->phase = SWITCH_PROBING;
+    handover->probe_lsn = core->local->flush_lsn;
+    handover->probed_lsn = 0;
+    handover->probe_until_ms = core->now_ms + PROBE_LIMIT_MS;
+    handover->deadline_ms = core->now_ms + PROBE_STUCK_MS;
+    handover->ask_at_ms = core->now_ms;
+}
+
+static void on_probe(struct step *step, const struct event *event)
+{
+    struct core *core = step->core;
+    struct core_switch *handover = &core->handover;
+    const struct peer_answer *peer = event->u.peers.answers;
+
+    handover->ask_at_ms = core->now_ms + CONFIRM_PACE_MS;
+    if (event->u.peers.count != 1 || !peer->reachable || !peer->running || peer->is_primary ||
+        op_is_running(core)) /* a demotion has begun */
+        return;
+    if (peer->received_lsn >= handover->probe_lsn) {
+        begin_stop(step);
+        return;
+    }
+    if (peer->received_lsn > handover->probed_lsn) {
+        handover->probed_lsn = peer->received_lsn;
+        handover->deadline_ms =
+            min_ms(core->now_ms + PROBE_STUCK_MS, handover->probe_until_ms);
+    }
+}
+
 void handover_on_peers(struct step *step, const struct event *event)
 {
     struct core_switch *handover = &step->core->handover;
@@ -182,17 +235,32 @@ void handover_on_peers(struct step *step, const struct event *event)
     handover->asking = false;
     if (handover->phase == SWITCH_ASKING)
         on_candidates(step, event);
+    else if (handover->phase == SWITCH_PROBING)
+        on_probe(step, event);
     else if (handover->phase == SWITCH_CONFIRMING)
         on_confirmation(step, event);
 }
 
-static void begin_stop(struct step *step)
+static void probe(struct step *step)
 {
     struct core *core = step->core;
+    struct core_switch *handover = &core->handover;
 
-    explain(step, REASON_SWITCHOVER_STOP, core->handover.candidate, 0);
-    core->handover.phase = SWITCH_STOPPING;
-    stop_server(step, STOP_FAST, core->now_ms + STOP_LIMIT_MS, true);
+    if (op_is_running(core))
+        return;
+    if (handover->is_shutdown) {
+        begin_stop(step); /* asked to stop meanwhile: whoever has all of it in the end */
+        return;
+    }
+    if (core->now_ms >= handover->deadline_ms || server_is_down(core) ||
+        !local_is_primary(core->local)) {
+        give_up(step, REASON_SWITCHOVER_REJECTED);
+        return;
+    }
+    if (handover->asking || handover->ask_at_ms > core->now_ms)
+        return;
+    handover->asking = true;
+    handover->ask_id = peers_ask(step, CONFIRM_WAIT_MS, handover->candidate);
 }
 
 static void after_stop(struct step *step, enum op_result result)
@@ -215,8 +283,10 @@ void handover_on_op(struct step *step, enum op_kind kind, enum op_result result)
     struct core *core = step->core;
 
     if (core->handover.phase == SWITCH_CHECKPOINT && kind == OP_CHECKPOINT) {
-        if (result == OP_RESULT_OK || core->handover.is_shutdown)
+        if (core->handover.is_shutdown || (result == OP_RESULT_OK && core->handover.is_forced))
             begin_stop(step);
+        else if (result == OP_RESULT_OK)
+            begin_probe(step);
         else
             give_up(step, REASON_SWITCHOVER_REJECTED);
     } else if (core->handover.phase == SWITCH_STOPPING && kind == OP_STOP) {
@@ -389,6 +459,8 @@ bool handover(struct step *step)
         begin(step, false);
         return true;
     }
+    if (core->handover.phase == SWITCH_PROBING)
+        probe(step);
     if (core->handover.phase == SWITCH_CONFIRMING)
         confirm(step);
     if (core->handover.phase == SWITCH_RELEASING && call_is_ready(core, CALL_LEADER_RELEASE))

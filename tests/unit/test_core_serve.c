@@ -166,6 +166,9 @@ static void switchover_until_stopped(struct rig *rig)
     rig_peers(rig, peers, 1);
     assert_non_null(rig_find_op(rig, OP_CHECKPOINT));
     rig_op_done(rig, OP_RESULT_OK);
+    assert_null(rig_find_op(rig, OP_STOP));
+    assert_non_null(rig_find(rig, ACTION_PEERS_ASK));
+    rig_peers(rig, peers, 1);
     const struct action *stop = rig_find_op(rig, OP_STOP);
     assert_non_null(stop);
     assert_true(stop->u.op.handover);
@@ -239,12 +242,84 @@ static void stop_by_force_brings_the_old_primary_back(void **state)
     request_switchover(&rig, "she");
     rig_peers(&rig, &she, 1);
     rig_op_done(&rig, OP_RESULT_OK);
+    rig_peers(&rig, &she, 1);
     rig_go_down(&rig, CONTROL_IN_PRODUCTION);
     rig_post_local(&rig);
     rig_op_done(&rig, OP_RESULT_TIMEOUT);
     assert_null(rig_find_call(&rig, CALL_LEADER_RELEASE));
     rig_tick(&rig, 1);
     assert_int_equal(rig.core.op.kind, OP_START_PRIMARY);
+}
+
+static void probe_begins(struct rig *rig, const struct peer_answer *she)
+{
+    rig_start_leader(rig);
+    request_switchover(rig, "she");
+    rig_peers(rig, she, 1);
+    rig_local(rig)->flush_lsn = she->received_lsn + 100;
+    rig_post_local(rig);
+    rig_op_done(rig, OP_RESULT_OK);
+}
+
+/* Answers and renews for so long; true if PostgreSQL was told to stop. */
+static bool probe_goes_on(struct rig *rig, struct peer_answer *she, int64_t span_ms, uint64_t step)
+{
+    bool is_stopped = false;
+
+    for (int64_t i = 0; i < span_ms && !is_stopped; i += 100) {
+        she->received_lsn += step;
+        rig_peers(rig, she, 1);
+        is_stopped = rig_find_op(rig, OP_STOP) != NULL;
+        if (rig->core.calls[CALL_LEASE_KEEPALIVE].in_flight)
+            rig_answer(rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK);
+        if (rig->core.calls[CALL_VIEW_READ].in_flight)
+            rig_post_view(rig, true);
+        rig_tick(rig, 100);
+    }
+    return is_stopped;
+}
+
+/* Its agent answers and its WAL receiver stands still: found out before anything is stopped. */
+static void stuck_candidate_costs_no_outage(void **state)
+{
+    struct rig rig;
+    struct peer_answer she = rig_standby("she", 5000);
+    (void)state;
+    probe_begins(&rig, &she);
+    assert_false(probe_goes_on(&rig, &she, 1900, 0));
+    assert_int_equal(rig.core.handover.phase, SWITCH_PROBING);
+    assert_false(probe_goes_on(&rig, &she, 300, 0));
+    assert_int_equal(rig.core.handover.phase, SWITCH_NONE);
+    assert_true(rig.core.calls[CALL_FAILOVER_CLEAR].in_flight);
+    assert_false(probe_goes_on(&rig, &she, 500, 100));
+}
+
+static void slow_candidate_gets_its_time(void **state)
+{
+    struct rig rig;
+    struct peer_answer she = rig_standby("she", 5000);
+    (void)state;
+    probe_begins(&rig, &she);
+    assert_true(probe_goes_on(&rig, &she, 10000, 2));
+    assert_int_equal(she.received_lsn, 5100);
+}
+
+/* A person's failover waives what the candidate lacks; a stop is a stop. */
+static void forced_or_asked_to_stop_there_is_no_probe(void **state)
+{
+    struct rig rig;
+    struct peer_answer she = rig_standby("she", 5000);
+    (void)state;
+    probe_begins(&rig, &she);
+    struct event event = rig_event(&rig, EVENT_SHUTDOWN);
+    rig_step(&rig, &event);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+    rig_start_leader(&rig);
+    request_switchover(&rig, "she");
+    rig.core.handover.is_forced = true;
+    rig_peers(&rig, &she, 1);
+    rig_op_done(&rig, OP_RESULT_OK);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
 }
 
 static void rejected(struct peer_answer peer, const char *candidate)
@@ -494,6 +569,9 @@ int main(void)
         cmocka_unit_test(win_is_looked_at_once),
         cmocka_unit_test(key_is_released_only_with_the_shutdown_record),
         cmocka_unit_test(hanging_candidate_brings_the_old_primary_back),
+        cmocka_unit_test(stuck_candidate_costs_no_outage),
+        cmocka_unit_test(slow_candidate_gets_its_time),
+        cmocka_unit_test(forced_or_asked_to_stop_there_is_no_probe),
         cmocka_unit_test(stop_by_force_brings_the_old_primary_back),
         cmocka_unit_test(bad_candidates_are_refused),
         cmocka_unit_test(best_candidate_is_chosen),

@@ -98,6 +98,7 @@ enum switch_phase {
     SWITCH_NONE,
     SWITCH_ASKING,
     SWITCH_CHECKPOINT,
+    SWITCH_PROBING,
     SWITCH_STOPPING,
     SWITCH_CONFIRMING,
     SWITCH_RELEASING,
@@ -116,6 +117,9 @@ struct core_switch {
     int64_t ask_at_ms;
     bool asking;
     int64_t deadline_ms;
+    uint64_t probe_lsn;       /* what the candidate must receive before we stop */
+    uint64_t probed_lsn;      /* what it had received when last asked */
+    int64_t probe_until_ms;   /* however slowly it comes nearer */
     uint64_t shutdown_lsn;    /* end of the shutdown record */
     uint64_t candidate_lsn;   /* what a forced candidate had when last asked */
 };

@@ -5,9 +5,9 @@ start
 expect well within 30s
 wait 10s
 watch
-lag node3 60s
-wait 2s
 switchover to node3
+expect node1 says SWITCHOVER_STOP within 5s
+lag node3 60s
 expect node1 quiet within 5s
 expect leader node1 within 30s
 expect lost 0
