@@ -26,12 +26,21 @@ static void post_shutdown(struct rig *rig)
     rig_step(rig, &event);
 }
 
-/* Checkpoint done, server stopped cleanly at 5120. */
-static void stop_cleanly(struct rig *rig)
+/* Checkpoint done; it has arrived if it must, and the server is told to stop. */
+static void begin_stop(struct rig *rig)
 {
+    struct peer_answer she = rig_standby("she", 5000);
     assert_non_null(rig_find_op(rig, OP_CHECKPOINT));
     rig_op_done(rig, OP_RESULT_OK);
+    if (rig->core.handover.phase == SWITCH_PROBING)
+        rig_peers(rig, &she, 1);
     assert_non_null(rig_find_op(rig, OP_STOP));
+}
+
+/* The server stopped cleanly at 5120. */
+static void stop_cleanly(struct rig *rig)
+{
+    begin_stop(rig);
     rig_go_down(rig, CONTROL_SHUT_DOWN);
     rig_local(rig)->control_end_lsn = 5120;
     rig_post_local(rig);
@@ -246,6 +255,56 @@ static void answers_to_an_earlier_question_do_not_count(void **state)
     assert_null(rig_find_op(&rig, OP_CHECKPOINT));
 }
 
+/* --- does the checkpoint arrive --- */
+
+static void only_a_standby_that_received_it_lets_us_stop(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        struct rig rig;
+        struct peer_answer she = rig_standby("she", 5000);
+        rig_start_leader(&rig);
+        post_request(&rig, "me", "she", 0);
+        rig_peers(&rig, &she, 1);
+        rig_op_done(&rig, OP_RESULT_OK);
+        assert_true(is_begun(&rig));
+        she.reachable = i != 0;
+        she.running = i != 1;
+        she.is_primary = i == 2;
+        she.received_lsn = i == 3 ? 4999 : 5000;
+        rig_peers(&rig, &she, i == 4 ? 0 : 1);
+        assert_int_equal(rig_find_op(&rig, OP_STOP) != NULL, i == 5);
+    }
+}
+
+static void failed_checkpoint_ends_a_switchover(void **state)
+{
+    struct rig rig;
+    struct peer_answer she = rig_standby("she", 5000);
+    (void)state;
+    rig_start_leader(&rig);
+    post_request(&rig, "me", "she", 0);
+    rig_peers(&rig, &she, 1);
+    rig_op_done(&rig, OP_RESULT_FAILED);
+    assert_true(rig_noted(&rig, REASON_SWITCHOVER_REJECTED));
+    assert_null(rig_find_op(&rig, OP_STOP));
+}
+
+static void crash_ends_a_switchover(void **state)
+{
+    struct rig rig;
+    struct peer_answer she = rig_standby("she", 5000);
+    (void)state;
+    rig_start_leader(&rig);
+    post_request(&rig, "me", "she", 0);
+    rig_peers(&rig, &she, 1);
+    rig_op_done(&rig, OP_RESULT_OK);
+    rig_go_down(&rig, CONTROL_IN_PRODUCTION);
+    rig_post_local(&rig);
+    assert_true(rig_noted(&rig, REASON_SWITCHOVER_REJECTED));
+    assert_int_equal(rig.core.handover.phase, SWITCH_NONE);
+}
+
 /* --- letting go --- */
 
 static void only_a_standby_with_everything_takes_over(void **state)
@@ -281,7 +340,7 @@ static void stop_that_was_not_clean_goes_back(void **state)
         rig_start_leader(&rig);
         post_request(&rig, "me", "she", 0);
         rig_peers(&rig, &she, 1);
-        rig_op_done(&rig, OP_RESULT_OK);
+        begin_stop(&rig);
         rig_go_down(&rig, rows[i].control);
         rig_post_local(&rig);
         rig_op_done(&rig, rows[i].result);
@@ -292,7 +351,7 @@ static void stop_that_was_not_clean_goes_back(void **state)
     rig_start_leader(&rig);
     post_request(&rig, "me", "she", 0);
     rig_peers(&rig, &she, 1);
-    rig_op_done(&rig, OP_RESULT_OK);
+    begin_stop(&rig);
     rig_op_done(&rig, OP_RESULT_OK); /* it says that it stopped, and it runs */
     assert_false(is_begun(&rig));
     assert_int_equal(rig.core.handover.phase, SWITCH_NONE);
@@ -381,6 +440,9 @@ int main(void)
         cmocka_unit_test(request_that_does_not_fit_is_stale),
         cmocka_unit_test(server_that_is_busy_or_gone_hands_nothing_over),
         cmocka_unit_test(answers_to_an_earlier_question_do_not_count),
+        cmocka_unit_test(only_a_standby_that_received_it_lets_us_stop),
+        cmocka_unit_test(failed_checkpoint_ends_a_switchover),
+        cmocka_unit_test(crash_ends_a_switchover),
         cmocka_unit_test(only_a_standby_with_everything_takes_over),
         cmocka_unit_test(stop_that_was_not_clean_goes_back),
         cmocka_unit_test(forced_failover_says_what_it_costs),
