@@ -213,7 +213,8 @@ startup_on_shutdown(void *arg)
 }
 
 /* The guard is ending PostgreSQL at this moment. Our lease runs out by itself: nobody but the
- * guard knows when the last backend is gone. */
+ * guard knows when the last backend is gone, and WAL that no replica has may be here
+ * (docs/fencing.md). */
 static void
 startup_on_lost(void *arg, const char *why)
 {

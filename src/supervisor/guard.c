@@ -123,8 +123,8 @@ static int guard_quell(struct guard_page *page)
     }
 }
 
-/* The agent has seen the end of its channel and has a moment to let go of the leader key. One
- * that is stopped or hangs would keep its ports from the next one, so it does not outlive us. */
+/* The agent has seen the end of its channel and ends by itself. One that is stopped or hangs would
+ * keep its ports from the next one, so it does not outlive us. */
 static void guard_end_agent(const struct guard_page *page)
 {
     struct guard_facts facts;
@@ -226,11 +226,11 @@ PGH_NORETURN static void guard_main(struct guard_page *page, int32_t supervisor_
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
     (void)prctl(PR_SET_NAME, "pgheir-guard");
     /* A pidfd taken after our parent's death would watch whoever has its pid now. */
-    if (supervisor_fd < 0 || getppid() != supervisor_pid)
+    if (getppid() != supervisor_pid) {
         guard_on_supervisor_death(page);
-    if (supervisor_fd < 0 || getppid() != supervisor_pid)
         _exit(1);
-    if (!guard_take_descriptors(supervisor_fd, keep_fd))
+    }
+    if (supervisor_fd < 0 || !guard_take_descriptors(supervisor_fd, keep_fd))
         _exit(1);
     footing_lock_memory();
     guard_loop(page);
