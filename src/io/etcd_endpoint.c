@@ -15,7 +15,8 @@ enum {
     PROBE_DEADLINE_MS = 2 * 1000,
     DISCOVERY_DEADLINE_MS = 5 * 1000,
     DISCOVERY_AGAIN_MS = 5 * 1000, /* after failures, at most this often */
-    DISCOVERY_TTLS = 10            /* pace in quiet times, as Patroni's */
+    DISCOVERY_TTLS = 10,           /* pace in quiet times, as Patroni's */
+    FOREIGN_TTL_SHARE = 4
 };
 
 /* ---- the list ---- */
@@ -211,25 +212,45 @@ void etcd_endpoint_note_bad(struct etcd_endpoint *endpoint, bool is_dead, const 
     etcd_endpoint_care(etcd);
 }
 
+/* Nothing but unusable answers for so long: then they are the truth. */
+static bool is_stale_for(struct etcd *etcd, int64_t span_ms)
+{
+    int64_t now_ms = clock_boot_ms();
+
+    if (etcd->stale_since_ms == 0)
+        etcd->stale_since_ms = now_ms;
+    return now_ms - etcd->stale_since_ms >= span_ms;
+}
+
+/* Another cluster answers at this address: a member that was made anew by itself, whose keys and
+ * leases mean nothing to the others, or the whole store was replaced, and then no member of the old
+ * one comes. A quarter of the ttl leaves a leader the time to make its key anew. */
+static bool note_cluster(struct etcd_endpoint *endpoint, uint64_t cluster_id)
+{
+    struct etcd *etcd = endpoint->etcd;
+
+    if (etcd->cluster_id != 0 && cluster_id != etcd->cluster_id) {
+        if (!is_stale_for(etcd, etcd->ttl_ms / FOREIGN_TTL_SHARE))
+            return false;
+        log_warning("etcd %s is of cluster %" PRIx64 ", before it was %" PRIx64, endpoint->url,
+                    cluster_id, etcd->cluster_id);
+        etcd->raft_term = 0;
+    }
+    etcd->cluster_id = cluster_id;
+    return true;
+}
+
 /* A term lower than one seen before comes from a member that was cut off (ET-03). If nothing else
  * comes for a whole ttl, it is the others that are gone, for instance because the store was
  * restored from a snapshot. */
 bool etcd_endpoint_note_header(struct etcd_endpoint *endpoint, const struct etcd_header *header)
 {
     struct etcd *etcd = endpoint->etcd;
-    int64_t now_ms = clock_boot_ms();
 
-    if (etcd->cluster_id != 0 && header->cluster_id != etcd->cluster_id)
-        log_warning("etcd %s is of cluster %" PRIx64 ", before it was %" PRIx64, endpoint->url,
-                    header->cluster_id, etcd->cluster_id);
-    if (header->cluster_id != etcd->cluster_id) {
-        etcd->cluster_id = header->cluster_id;
-        etcd->raft_term = 0;
-    }
+    if (!note_cluster(endpoint, header->cluster_id))
+        return false;
     if (header->raft_term < etcd->raft_term) {
-        if (etcd->stale_since_ms == 0)
-            etcd->stale_since_ms = now_ms;
-        if (now_ms - etcd->stale_since_ms < etcd->ttl_ms)
+        if (!is_stale_for(etcd, etcd->ttl_ms))
             return false;
         log_warning("etcd answers only under raft term %" PRIu64 " for a whole ttl, before it was "
                     "%" PRIu64 ": taken as restored from a snapshot",

@@ -67,7 +67,7 @@ struct etcd {
 
     uint64_t cluster_id;
     uint64_t raft_term;     /* highest seen for cluster_id */
-    int64_t stale_since_ms; /* only older terms since then; 0: not so */
+    int64_t stale_since_ms; /* only older terms or other clusters since then; 0: not so */
 
     TAILQ_HEAD(etcd_request_list, etcd_request) requests;
     TAILQ_HEAD(etcd_watch_list, etcd_watch) watches;

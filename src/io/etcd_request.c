@@ -513,7 +513,8 @@ static void on_call(struct etcd_request *request, const struct http_result *resu
         on_garbage(request);
     } else if (!etcd_endpoint_note_header(request->endpoint, &answer.header)) {
         (void)err_set(&request->err, RC_PROTOCOL,
-                      "the member answers under an old raft term: it was cut off from the others");
+                      "the member answers under an old raft term or of another cluster: it is cut "
+                      "off from the others");
         on_garbage(request);
     } else {
         on_good_answer(request, &answer);

@@ -221,8 +221,10 @@ static bool on_line(const char *line, size_t length, void *arg)
         return false;
     }
     if (!etcd_endpoint_note_header(watch->endpoint, &answer.header)) {
-        etcd_endpoint_note_bad(watch->endpoint, false, "it is behind the others' raft term");
-        end_with(watch, ETCD_LOST_STALE, RC_PROTOCOL, "the member is behind the others' raft term");
+        etcd_endpoint_note_bad(watch->endpoint, false,
+                               "it is behind the others' raft term, or of another cluster");
+        end_with(watch, ETCD_LOST_STALE, RC_PROTOCOL,
+                 "the member is behind the others' raft term, or of another cluster");
         is_gone = true;
     } else if (answer.watch_cancelled) {
         on_cancelled_by_etcd(watch, &answer);

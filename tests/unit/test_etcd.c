@@ -193,7 +193,24 @@ static void test_another_cluster_has_its_own_terms(void **state)
     assert_int_equal(keepalive(house, 2000)->outcome, ETCD_OK);
     set_term(house, 2);
     house->members[0].cluster_id = 2;
-    assert_int_equal(keepalive(house, 500)->outcome, ETCD_OK);
+    assert_int_equal(keepalive(house, 5000)->outcome, ETCD_OK);
+}
+
+/* Somebody made a member anew as a cluster of its own, at its old address: what it says is not
+ * believed as long as a member of ours answers. */
+static void test_a_stray_cluster_is_refused(void **state)
+{
+    struct house *house = *state;
+    int stray;
+
+    open_etcd(house, 3, NULL);
+    assert_int_equal(keepalive(house, 2000)->outcome, ETCD_OK);
+    stray = answered_by(house);
+    house->members[stray].cluster_id = 2;
+    assert_int_equal(range(house, 2000)->outcome, ETCD_OK);
+    assert_int_not_equal(answered_by(house), stray);
+    assert_int_equal(keepalive(house, 2000)->outcome, ETCD_OK);
+    assert_int_not_equal(answered_by(house), stray);
 }
 
 /* ---- members ---- */
@@ -287,6 +304,7 @@ int main(void)
         IN_HOUSE(test_an_old_term_is_refused),
         IN_HOUSE(test_an_old_term_that_stays_is_taken),
         IN_HOUSE(test_another_cluster_has_its_own_terms),
+        IN_HOUSE(test_a_stray_cluster_is_refused),
         IN_HOUSE(test_a_silent_member_is_avoided_until_it_answers),
         IN_HOUSE(test_an_avoided_member_comes_last),
         IN_HOUSE(test_nobody_listens),
