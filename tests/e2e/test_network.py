@@ -8,8 +8,9 @@ import time
 import pytest
 
 import netns
-from cluster import FAST, Cluster, Node
+from cluster import FAST
 from etcd import PATIENCE_S, EtcdCluster, wait_for
+from isolated import IsolatedCluster, open_hba
 from shared import STUCK_S, EachServer, heal
 
 TTL_S = FAST["ttl"]
@@ -17,45 +18,8 @@ TTL_S = FAST["ttl"]
 pytestmark = pytest.mark.skipif(netns.why_not() is not None, reason=str(netns.why_not()))
 
 
-class IsolatedNode(Node):
-    """Everything of it, and everybody who asks it for something, is inside its namespace."""
-
-    def __init__(self, cluster, idx, *ports):
-        super().__init__(cluster, idx, *ports)
-        self.end_of_cable = cluster.network.ends[idx]
-        self.host = self.end_of_cable.address
-
-    def spawn(self, env=None):
-        with netns.inside(self.end_of_cable):
-            super().spawn(env)
-
-    def rest(self, *arguments, **options):
-        with netns.inside(self.end_of_cable):
-            return super().rest(*arguments, **options)
-
-    def connect(self, *arguments, **options):
-        with netns.inside(self.end_of_cable):
-            return super().connect(*arguments, **options)
-
-
-class IsolatedCluster(Cluster):
-    node_class = IsolatedNode
-
-    def __init__(self, network, *arguments, **options):
-        self.network = network
-        super().__init__(len(network.ends), *arguments, **options)
-
-
 def timeline(node):
     return node.value("SELECT timeline_id FROM pg_control_checkpoint()")
-
-
-def open_hba(node, config):
-    subnet = node.cluster.network.subnet + ".0/24"
-    config["postgresql"]["pg_hba"] = ["local all all scram-sha-256",
-                                      "host all all %s scram-sha-256" % subnet,
-                                      "host replication replicator %s scram-sha-256" % subnet]
-    return config
 
 
 @pytest.fixture(scope="module")
