@@ -399,6 +399,29 @@ static void plan_next_pass(struct postmaster *postmaster, int64_t begun_ms)
     postmaster->next_pass_ms = ended_ms + pause_ms;
 }
 
+/* Takes no new descriptor. A child of ours that is not reaped yet still owns its pid. */
+static void signal_blindly(const struct postmaster *postmaster, int signo)
+{
+    if (postmaster->is_adopted)
+        (void)procfs_signal_process(postmaster->pid_fd, signo);
+    else
+        (void)kill(postmaster->id.pid, signo);
+}
+
+/* The kernel has no descriptor left with which backends could be found. The postmaster knows them:
+ * at SIGQUIT it ends them at once, without a checkpoint. One that does not is killed. */
+static void end_blindly(const struct postmaster *postmaster)
+{
+    if (postmaster->phase == POSTMASTER_ENDING)
+        return;
+    if (postmaster->pass_count > QUICK_PASSES) {
+        signal_blindly(postmaster, SIGKILL);
+        return;
+    }
+    signal_blindly(postmaster, SIGQUIT);
+    signal_blindly(postmaster, SIGCONT);
+}
+
 static void make_pass(struct supervisor *self, int64_t now_ms)
 {
     struct postmaster *postmaster = &self->postmaster;
@@ -413,6 +436,8 @@ static void make_pass(struct supervisor *self, int64_t now_ms)
 
     quell_pass(&site, does_kill, &result);
     postmaster->pass_count++;
+    if (does_kill && result.is_unsure)
+        end_blindly(postmaster);
     plan_next_pass(postmaster, now_ms);
     if (postmaster->phase != POSTMASTER_ENDING)
         return;

@@ -53,6 +53,11 @@ bool procfs_is_usable(void)
     return true;
 }
 
+bool procfs_is_blind(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
 int procfs_open_process(int32_t pid)
 {
     char name[16];
@@ -101,9 +106,10 @@ bool procfs_read_facts(int process_fd, struct proc_facts *ret_facts)
         return false;
     length = read(fd, line, sizeof(line) - 1);
     (void)close(fd);
-    if (length <= 0)
+    if (length < 0)
         return false;
     line[length] = '\0';
+    errno = ESRCH;
     return stat_parse(line, ret_facts);
 }
 
@@ -185,14 +191,17 @@ static bool is_alive_state(char state)
 bool procfs_identify(int32_t pid, struct proc_id *ret_id)
 {
     struct proc_facts facts;
-    bool is_found;
+    bool is_read;
     int fd = procfs_open_process(pid);
 
     if (fd < 0)
         return false;
-    is_found = procfs_read_facts(fd, &facts) && is_alive_state(facts.state);
+    is_read = procfs_read_facts(fd, &facts);
     (void)close(fd);
-    if (!is_found)
+    if (!is_read)
+        return false;
+    errno = ESRCH;
+    if (!is_alive_state(facts.state))
         return false;
     ret_id->pid = pid;
     ret_id->start_ticks = facts.start_ticks;
@@ -203,7 +212,11 @@ bool procfs_is_alive(const struct proc_id *id)
 {
     struct proc_id now;
 
-    return id->pid > 0 && procfs_identify(id->pid, &now) && now.start_ticks == id->start_ticks;
+    errno = ESRCH;
+    if (id->pid <= 0 || !procfs_identify(id->pid, &now))
+        return false;
+    errno = ESRCH;
+    return now.start_ticks == id->start_ticks;
 }
 
 int procfs_signal(const struct proc_id *id, int signo)
@@ -221,26 +234,29 @@ int procfs_signal(const struct proc_id *id, int signo)
     return error;
 }
 
-static void visit_entry(const char *name, procfs_visit_fn *visit, void *arg)
+/* false: it may be there, and cannot be looked at. */
+static bool visit_entry(const char *name, procfs_visit_fn *visit, void *arg)
 {
     int32_t pid;
     int fd;
 
     if (name[0] < '1' || name[0] > '9')
-        return;
+        return true;
     pid = (int32_t)strtol(name, NULL, 10);
     if (pid == getpid())
-        return;
+        return true;
     fd = procfs_open_process(pid);
     if (fd < 0)
-        return;
+        return !procfs_is_blind(errno);
     visit(pid, fd, arg);
     (void)close(fd);
+    return true;
 }
 
 bool procfs_each(procfs_visit_fn *visit, void *arg)
 {
     static _Alignas(struct dirent64) char listing[LISTING_SIZE];
+    bool is_complete = true;
 
     if (lseek(proc_fd, 0, SEEK_SET) != 0)
         return false;
@@ -248,11 +264,11 @@ bool procfs_each(procfs_visit_fn *visit, void *arg)
         ssize_t length = getdents64(proc_fd, listing, sizeof(listing));
 
         if (length <= 0)
-            return length == 0;
+            return length == 0 && is_complete;
         for (ssize_t at = 0; at < length;) {
             const struct dirent64 *entry = (const struct dirent64 *)(const void *)(listing + at);
 
-            visit_entry(entry->d_name, visit, arg);
+            is_complete = visit_entry(entry->d_name, visit, arg) && is_complete;
             at += entry->d_reclen;
         }
     }

@@ -34,7 +34,9 @@ bool procfs_is_usable(void);
 
 /* A descriptor of /proc/<pid>, or -1 with errno. It stays with this very process, dead or alive. */
 int procfs_open_process(int32_t pid);
-/* Of an open process. false: it is gone, or we may not look. */
+/* Whether this errno says nothing about the process: no descriptor or no memory is left to look. */
+bool procfs_is_blind(int error);
+/* Of an open process. false with errno: it is gone, or we may not look, or procfs_is_blind(). */
 bool procfs_read_facts(int process_fd, struct proc_facts *ret_facts);
 bool procfs_read_cwd(int process_fd, struct file_id *ret_id);
 /* Whether its program file is called postgres (or postmaster, edb-postgres). */
@@ -45,15 +47,15 @@ bool procfs_was_postgres(int process_fd);
 /* 0 or an errno. */
 int procfs_signal_process(int process_fd, int signo);
 
-/* Who has this pid now. false: nobody, or a zombie. */
+/* Who has this pid now. false with errno: nobody, or a zombie, or procfs_is_blind(). */
 bool procfs_identify(int32_t pid, struct proc_id *ret_id);
-/* Alive: there, with this start time, and not a zombie. */
+/* Alive: there, with this start time, and not a zombie. false with errno, as above. */
 bool procfs_is_alive(const struct proc_id *id);
 /* ESRCH if it is not alive any more; a process that took over its pid is left alone. */
 int procfs_signal(const struct proc_id *id, int signo);
 
 /* Calls visit for every process but our own, with an open descriptor of it. Returns false if
- * /proc could not be read to its end. */
+ * /proc could not be read to its end, or was blind to somebody in it. */
 typedef void procfs_visit_fn(int32_t pid, int process_fd, void *arg);
 bool procfs_each(procfs_visit_fn *visit, void *arg);
 

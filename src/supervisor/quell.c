@@ -1,5 +1,6 @@
 #include "quell.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +40,13 @@ static bool quell_is_inside(int32_t pid, const struct file_id *dir_id)
     return is_inside;
 }
 
+/* A question about a process had no answer: it is gone, or another user's, or nobody knows. */
+static void quell_on_silence(struct quell_run *run, int error)
+{
+    if (procfs_is_blind(error))
+        run->result.is_unsure = true;
+}
+
 static void quell_visit(int32_t pid, int process_fd, void *arg)
 {
     struct quell_run *run = arg;
@@ -46,10 +54,16 @@ static void quell_visit(int32_t pid, int process_fd, void *arg)
     struct file_id cwd;
 
     /* The cheap question first: almost every process ends here. A zombie has no directory. */
-    if (!procfs_read_cwd(process_fd, &cwd) || !file_id_is_equal(&cwd, &run->site->data_dir))
+    if (!procfs_read_cwd(process_fd, &cwd)) {
+        quell_on_silence(run, errno);
         return;
-    if (pid == run->site->reaper_pid || !procfs_read_facts(process_fd, &facts))
+    }
+    if (!file_id_is_equal(&cwd, &run->site->data_dir) || pid == run->site->reaper_pid)
         return;
+    if (!procfs_read_facts(process_fd, &facts)) {
+        quell_on_silence(run, errno);
+        return;
+    }
     if (facts.state == 'Z' || !quell_is_ours(run->site, pid, process_fd, &facts))
         return;
     run->result.found++;
@@ -64,8 +78,10 @@ static void quell_visit(int32_t pid, int process_fd, void *arg)
 /* The postmaster may not be in its directory yet, so it is also asked for by name. */
 static void quell_known(struct quell_run *run, const struct proc_id *id)
 {
-    if (!procfs_is_alive(id))
+    if (!procfs_is_alive(id)) {
+        quell_on_silence(run, errno);
         return;
+    }
     run->result.found++;
     if (run->does_kill && procfs_signal(id, SIGKILL) == 0)
         run->result.killed++;

@@ -31,7 +31,7 @@ struct quell_result {
     int killed;         /* of these, sent SIGKILL in this pass */
     int backends;       /* found without the postmaster */
     bool is_postmaster_parent; /* some process found is the child of another one found */
-    bool is_unsure;     /* /proc could not be read to its end: not finding anybody proves nothing */
+    bool is_unsure;     /* somebody could not be looked at: not finding anybody proves nothing */
 };
 
 /* One pass. does_kill false: only count. */

@@ -353,6 +353,29 @@ def test_pause_leaves_a_mute_keeper(make_node):
     assert node.process.wait(PATIENCE_S) == 0
 
 
+def test_fence_passes_and_no_descriptor_is_left(make_node):
+    """As where the kernel has no more open files to give: who cannot look may not say that nobody
+    is there. Writing ends all the same, and a new guard that cannot begin kills nobody."""
+    node = make_node()
+    node.start_primary()
+    connection = node.connect()
+    orphan = connection.get_backend_pid()
+    node.write()
+    subprocess.run(as_owner("prlimit", "--pid", str(node.supervisor), "--nofile=5:"), check=True)
+    stop(node.guard)
+    wait_for("no other guard can begin", lambda: node.log().count("the guard is gone") >= 2)
+    assert node.writers.process.poll() is None and "supervisor is dead" not in node.log()
+    stop(orphan)
+    fence_ms = int(now_ms()) + 500
+    node.ask("fence until %d" % fence_ms, "done fence")
+    wait_for("the postmaster is dead", lambda: not is_alive(node.postmaster))
+    assert node.last_ack_ms() - fence_ms <= LATE_MS
+    assert is_alive(orphan) and node.events("exited") == []
+    subprocess.run(as_owner("prlimit", "--pid", str(node.supervisor), "--nofile=100:"), check=True)
+    assert node.wait_event("fenced").startswith("fenced why=1")
+    assert node.is_gone()
+
+
 def test_mute_keeper_killed(make_node):
     node = make_node()
     node.start_primary()
