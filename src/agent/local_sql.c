@@ -183,6 +183,8 @@ sql_on_status(struct pg_status *status, struct pg_answer *answer, void *arg)
         sql->is_valid = false;
         if (answer->rc != RC_REFUSED)
             pg_conn_close(sql->conn);
+        else /* if it was the settings that it refuses, the rest must not suffer each time */
+            sql->settings_at_ms = clock_boot_ms() + SQL_SETTINGS_EVERY_MS;
         sql_finish(sql);
         return;
     }

@@ -300,7 +300,7 @@ static void distrust(struct step *step)
 {
     struct core *core = step->core;
 
-    if (core->now_ms - core->planned_at_ms < LATE_MS)
+    if (core->planned_at_ms == INT64_MAX || core->now_ms - core->planned_at_ms < LATE_MS)
         return;
     note(step, REASON_TILT, NULL, core->now_ms - core->planned_at_ms);
     core->read_at_ms = core->now_ms;
