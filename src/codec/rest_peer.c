@@ -57,11 +57,17 @@ static enum rc read_document(const json_t *document, int64_t ttl_ms, struct peer
                              struct err *err)
 {
     const json_t *xlog = json_object_get(document, "wal");
+    const char *other =
+        json_string_value(json_object_get(json_object_get(document, "patroni"), "name"));
     int64_t timeline = 0;
     struct tags tags;
 
     if (!json_is_object(document))
         return err_set(err, RC_INVALID, "the status document is not a JSON object");
+    /* Two members with the same connect_address, or an address that was given to somebody else:
+     * what another says of itself must not be taken for what this one may do. */
+    if (other != NULL && !str_equal(other, ret->name))
+        return err_set(err, RC_INVALID, "\"%.100s\" answers at its address", other);
     if (!json_is_object(xlog))
         xlog = json_object_get(document, "xlog");
     read_own(json_object_get(document, "pgheir"), ttl_ms, ret);

@@ -314,7 +314,11 @@ static void test_peers(void **state)
     assert_true(answer.nofailover && answer.watchdog_failed);
     assert_false(answer.running);
     assert_int_equal(answer.received_lsn, 0);
+    answer = peer("{\"xlog\":{\"location\":9},\"patroni\":{\"name\":\"node3\"}}", RC_OK);
+    assert_true(answer.is_primary);
     /* Of no use. */
+    (void)peer("{\"xlog\":{},\"patroni\":{\"name\":\"node4\"}}", RC_INVALID);
+    (void)peer("{\"pgheir\":{},\"patroni\":{\"name\":\"node4\"}}", RC_INVALID);
     (void)peer("{\"role\":\"replica\",\"state\":\"stopped\"}", RC_INVALID);
     (void)peer("", RC_INVALID);
     (void)peer("[]", RC_INVALID);
@@ -357,6 +361,7 @@ static void test_round_trip(void **state)
 
     (void)state;
     rest_rig_init(&rig);
+    rig.node.name = "node3";
     buf_init(&out, 10000);
     rest_rig_tags(&rig, "{\"nofailover\": true}");
     assert_int_equal(rest_json_put_status(&rig.node, &out), RC_OK);

@@ -84,7 +84,8 @@ struct rest_health rest_json_health(const struct rest_node *node, const char *pa
 bool rest_query_get(const char *query, const char *name, struct buf *out);
 
 /* A peer's GET of its api_url, Patroni's or ours. ttl_ms: to judge whether it still sees etcd.
- * RC_INVALID if the document is of no use: *ret then is an unreachable peer of that name. */
+ * RC_INVALID if the document is of no use, or another node's: *ret then is an unreachable peer of
+ * that name. */
 enum rc rest_json_peer_parse(const char *name, const char *text, size_t length, int64_t ttl_ms,
                              struct peer_answer *ret, struct err *err);
 
