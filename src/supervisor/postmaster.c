@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -302,6 +303,14 @@ static void note_death(const struct postmaster *postmaster)
         note_info("postmaster exited with code %d pid=%d", WEXITSTATUS(postmaster->status), pid);
 }
 
+/* A mute keeper has let go of its lock. If another pgheir holds it now, that one has taken the
+ * server over and looks after its remains; who runs in the directory next is its business. */
+static bool has_heir(const struct supervisor *self)
+{
+    return self->is_mute && self->lock_fd >= 0 &&
+           flock(self->lock_fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 void postmaster_on_death(struct supervisor *self, const int *status, int64_t now_ms)
 {
     struct postmaster *postmaster = &self->postmaster;
@@ -323,6 +332,10 @@ void postmaster_on_death(struct supervisor *self, const int *status, int64_t now
     is_orderly = status != NULL && WIFEXITED(*status);
     postmaster->grace_until_ms = is_orderly ? now_ms + POSTMASTER_GRACE_MS : now_ms;
     note_death(postmaster);
+    if (has_heir(self)) {
+        reset(postmaster);
+        supervisor_publish(self);
+    }
 }
 
 void postmaster_stop_begin(struct supervisor *self, int64_t now_ms)

@@ -386,6 +386,33 @@ def test_mute_keeper_killed(make_node):
     wait_for("PostgreSQL is gone", node.is_gone)
 
 
+def test_mute_keeper_leaves_the_next_server_alone(make_node):
+    """Another pgheir has taken the server over and started it again before the keeper, which was
+    held up, looks at its end."""
+    node = make_node()
+    postmaster = node.start_primary()
+    node.ask("fence disarmed", "done fence")
+    node.process.send_signal(signal.SIGTERM)
+    wait_for("the keeper says so", lambda: "staying until it ends" in node.log())
+    keeper, mark = node.process, node.mark()
+    node.will_stay(keeper.pid)
+    node.run()
+    node.wait_event("welcome", mark)
+    node.ask("renew 20000 300", "done fence")
+    assert node.ask("adopt %d primary" % postmaster, "start").startswith("started")
+    stop(keeper.pid)
+    os.kill(postmaster, signal.SIGINT)
+    node.wait_event("exited", mark)
+    started = node.ask("start primary %s/postgres -D %s" % (BINDIR, node.data), "start")
+    assert started.startswith("started"), started
+    node.wait_for_writes()
+    node.write()
+    os.kill(keeper.pid, signal.SIGCONT)
+    assert keeper.wait(PATIENCE_S) == 0
+    assert node.writers.end() == []
+    assert len(node.events("exited")) == 1
+
+
 def start_outside(node):
     """A PostgreSQL that somebody else started, session and all."""
     subprocess.run(as_owner(os.path.join(BINDIR, "pg_ctl"), "start", "-w", "-D", node.data, "-l",
