@@ -1,6 +1,8 @@
 /* The right to write: what counts as a renewal, and what happens when it ends. */
 #include "core_rig.h"
 
+#include "../../src/core/internal.h"
+
 static const int64_t margin_ms = 500; /* max(300, 5000 / 10) */
 static const int64_t lead_ms = 1000;  /* max(500, 5000 / 5) */
 
@@ -514,6 +516,32 @@ static void fence_that_was_told_ends_without_the_key(void **state)
     assert_non_null(rig_find_op(&rig, OP_STOP));
 }
 
+/* We gave the key up at revision 100: views from before, and the key that they show, are over. */
+static void views_from_before_a_release_name_no_leader(void **state)
+{
+    static const struct {
+        int64_t revision, create_revision, lease_id;
+        const char *shown, *leader;
+    } rows[] = {
+        {99, 90, RIG_OTHER_LEASE, "you", NULL}, {100, 90, RIG_OTHER_LEASE, "you", "you"},
+        {99, 90, RIG_LEASE, "me", NULL},        {101, 90, RIG_LEASE, "me", NULL},
+        {101, 100, RIG_LEASE, "me", NULL},      {101, 101, RIG_LEASE, "me", "me"},
+        {101, 90, RIG_OTHER_LEASE, "me", "me"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig rig;
+        rig_start_follower(&rig);
+        rig_set_leader(&rig, rows[i].shown, rows[i].lease_id);
+        rig_view(&rig)->revision = rows[i].revision;
+        rig_view(&rig)->leader_create_revision = rows[i].create_revision;
+        rig.core.key.lost_revision = 100;
+        const char *leader = leader_name(&rig.core);
+        assert_int_equal(leader != NULL, rows[i].leader != NULL);
+        assert_true(leader == NULL || strcmp(leader, rows[i].leader) == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -545,6 +573,7 @@ int main(void)
         cmocka_unit_test(shorter_lease_waits_for_the_long_fence),
         cmocka_unit_test(nothing_of_the_cluster_is_written_after_the_fence),
         cmocka_unit_test(fence_that_was_told_ends_without_the_key),
+        cmocka_unit_test(views_from_before_a_release_name_no_leader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
