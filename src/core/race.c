@@ -491,6 +491,4 @@ void race_on_call(struct step *step, const struct event *event)
     core->read_at_ms = core->now_ms;
     if (outcome == OUTCOME_REFUSED)
         explain(step, REASON_RACE_LOST, NULL, 0);
-    if (outcome == OUTCOME_LEASE_GONE)
-        core->lease.renew_now = true;
 }
