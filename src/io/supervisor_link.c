@@ -204,7 +204,8 @@ link_deliver(struct supervisor_link *link, const struct proto_message *message)
         link->handlers.on_shutdown(link->handlers.arg);
         break;
     default:
-        /* A newer supervisor may say more than we know; nothing in it can oblige us. */
+        /* A ping has been read, and that is all it wants. A newer supervisor may say more than we
+         * know; nothing in it can oblige us. */
         break;
     }
 }

@@ -247,6 +247,10 @@ void agent_process_on_tick(struct supervisor *self, int64_t now_ms)
         return;
     if (!has_unread(agent))
         agent->unread_since_ms = 0;
+    if (agent->unread_since_ms == 0 && now_ms - agent->pinged_at_ms >= AGENT_PING_MS) {
+        agent->pinged_at_ms = now_ms;
+        tell_ping(self, now_ms);
+    }
     if (agent->unread_since_ms > 0 && now_ms - agent->unread_since_ms >= AGENT_UNREAD_MS)
         agent_process_condemn(self, "it hangs (or is stopped) and reads nothing");
     if (agent->eof_at_ms > 0 && now_ms - agent->eof_at_ms >= AGENT_EOF_MS)

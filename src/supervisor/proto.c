@@ -26,6 +26,7 @@ static const struct proto_name PROTO_NAMES[] = {
     {PROTO_SHUTDOWN, false, "shutdown"},
     {PROTO_DONE, false, "done"},
     {PROTO_REFUSED, false, "refused"},
+    {PROTO_PING, false, "ping"},
 };
 
 static const struct proto_name *proto_find_name(uint16_t type)

@@ -23,6 +23,8 @@ enum {
     /* An agent that reads nothing for so long hangs; it is killed and started anew. Longer than
      * any pause of a healthy one, on a machine that swaps. */
     AGENT_UNREAD_MS = 15000,
+    /* So often is there something to read. */
+    AGENT_PING_MS = 5000,
     /* From its start to HELLO: reading a configuration takes milliseconds. */
     AGENT_HELLO_MS = 30000,
     /* From the end of its channel to its own end. */
@@ -45,6 +47,7 @@ struct agent_process {
     int64_t started_at_ms;
     int64_t restart_at_ms; /* 0: none is due */
     int64_t unread_since_ms;
+    int64_t pinged_at_ms;
     int64_t eof_at_ms;
     int crash_count;
     int shutdown_crash_count;
@@ -178,6 +181,7 @@ void tell_started(struct supervisor *self, uint64_t request_id, int64_t now_ms);
 void tell_exited(struct supervisor *self, int64_t now_ms);
 void tell_orphans_gone(struct supervisor *self, uint64_t request_id, int64_t now_ms);
 void tell_fenced(struct supervisor *self, int64_t now_ms);
+void tell_ping(struct supervisor *self, int64_t now_ms);
 void tell_shutdown(struct supervisor *self, int64_t now_ms);
 
 #endif

@@ -112,6 +112,14 @@ void tell_fenced(struct supervisor *self, int64_t now_ms)
     agent_process_send(self, now_ms);
 }
 
+void tell_ping(struct supervisor *self, int64_t now_ms)
+{
+    if (!self->agent.is_greeted)
+        return;
+    (void)begin(self, PROTO_PING, 0);
+    agent_process_send(self, now_ms);
+}
+
 void tell_shutdown(struct supervisor *self, int64_t now_ms)
 {
     if (!self->agent.is_greeted)

@@ -309,6 +309,8 @@ static void on_message(void)
         if (in.body.result.request_type != PROTO_STATE || fake.renew_period_ms == 0)
             event("done %s", proto_type_text((uint16_t)in.body.result.request_type));
         break;
+    case PROTO_PING:
+        break;
     default:
         event("%s %s error=%d", proto_type_text(in.type),
               proto_type_text((uint16_t)in.body.result.request_type), in.body.result.error);

@@ -176,19 +176,25 @@ def test_closed_channel_ends_the_agent(make_node):
 
 
 def test_silent_agents_are_replaced(make_node):
-    """One that never says hello (30 s); one that is stopped and has a message waiting (15 s)."""
+    """One that never says hello (30 s); those that are stopped (15 s after the next message), also
+    where nobody asks for anything: in a pause its successor arms the fence again at the resume."""
     mute = make_node(config={"hello": "no"})
+    idle = make_node()
+    idle.ask("fence disarmed", "done fence")
+    idle_agent, idle_mark = idle.agent, idle.mark()
+    os.kill(idle_agent, signal.SIGSTOP)
     stopped = make_node()
     first = stopped.agent
     mark = stopped.mark()
     os.kill(first, signal.SIGSTOP)
-    # No message waits yet, so nothing is due; a signal to the supervisor makes one.
     stopped.write_config(hello="yes")
     stopped.process.send_signal(signal.SIGTERM)
     wait_for("the stopped agent is killed", lambda: not is_alive(first))
     assert "reads nothing" in stopped.log()
     assert stopped.process.wait(PATIENCE_S) == 0
     assert "shutdown=1" in stopped.wait_event("welcome", mark)
+    wait_for("the idle agent is killed", lambda: not is_alive(idle_agent))
+    assert "previous=2" in idle.wait_event("welcome", idle_mark)
     wait_for("the mute agent is killed", lambda: "did not come up" in mute.log())
 
 

@@ -1,12 +1,13 @@
 /* The wire between the supervisor (pgheir) and its agent (pgheir-agent): whole messages of one
  * fixed size over an inherited SOCK_SEQPACKET pair. One send() is one message, one recv() is one
- * message; both sides use MSG_DONTWAIT and MSG_NOSIGNAL, so that neither can ever block the other.
+ * message; both sides use MSG_DONTWAIT and MSG_NOSIGNAL, so that neither can ever block the
+ * other.
  *
- * The agent finds its end as a descriptor number in the environment variable PGHEIR_SUPERVISOR_FD,
- * sets FD_CLOEXEC on it and sends PROTO_HELLO, but only after it has read a usable configuration
- * (see enum agent_exit). End of file on the descriptor means that the supervisor is dead: the
- * guard is killing PostgreSQL at this moment, and the agent has at most PROTO_AGENT_GRACE_MS to
- * let go of what it holds.
+ * The agent finds its end as a descriptor number in the environment variable
+ * PGHEIR_SUPERVISOR_FD, sets FD_CLOEXEC on it and sends PROTO_HELLO, but only after it has read
+ * a usable configuration (see enum agent_exit). End of file on the descriptor means that the
+ * supervisor is dead: the guard is killing PostgreSQL at this moment, and the agent has at most
+ * PROTO_AGENT_GRACE_MS to let go of what it holds.
  *
  * Every request of the agent carries a request_id that the agent chooses (not 0), and ends in
  * exactly one answer that carries the same id:
@@ -20,11 +21,14 @@
  *   PROTO_STATE              -> PROTO_DONE or PROTO_REFUSED
  *
  * What the supervisor says unasked carries request_id 0: PROTO_POSTMASTER_EXITED, PROTO_FENCED,
- * PROTO_SHUTDOWN. Answers to requests of an agent that has died meanwhile are dropped.
+ * PROTO_SHUTDOWN, PROTO_PING. A ping wants nothing but to be read: an agent that reads nothing
+ * for 15 s hangs, and is killed and started anew. Answers to requests of an agent that has died
+ * meanwhile are dropped.
  *
- * Both programs come from one build, yet after an upgrade a new agent may meet an old supervisor:
- * a different PROTO_VERSION is refused with EPROTO and the agent exits with AGENT_EXIT_REFUSED,
- * saying that pgheir itself needs a restart. All integers are in host byte order (one machine).
+ * Both programs come from one build, yet after an upgrade a new agent may meet an old
+ * supervisor: a different PROTO_VERSION is refused with EPROTO and the agent exits with
+ * AGENT_EXIT_REFUSED, saying that pgheir itself needs a restart. All integers are in host byte
+ * order (one machine).
  *
  * This file and src/supervisor/proto.c use nothing but libc; both programs link them. */
 #ifndef PGHEIR_SUPERVISOR_PROTO_H
@@ -71,6 +75,7 @@ enum proto_type {
     PROTO_SHUTDOWN = 70,
     PROTO_DONE = 71,
     PROTO_REFUSED = 72,
+    PROTO_PING = 73,
 };
 
 /* How the agent wants PostgreSQL to be started, or knows it to be running. */
