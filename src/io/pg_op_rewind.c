@@ -205,7 +205,7 @@ static enum rc ready_work(void *work_arg, struct buf *answer, struct err *err)
 {
     const struct pg_op *op = work_arg;
     const struct rewind *rewind = op->data;
-    char next[PG_READY_NAME_SIZE];
+    char next[PG_READY_NAME_SIZE] = "";
     enum rc rc = RC_OK;
     if (rewind->is_archived)
         rc = pg_ready_done(&op->site, rewind->segment, err);
@@ -229,8 +229,8 @@ static enum rc archive_begin(struct pg_op *op)
     op->deadline_ms = clock_boot_ms() + ARCHIVE_MS < op->deadline_ms || op->deadline_ms == 0
                           ? clock_boot_ms() + ARCHIVE_MS
                           : op->deadline_ms;
-    if (rc == RC_OK)
-        rc = pg_op_child(op, "archive_command", argv, NULL, &op->err);
+    rc = rc == RC_OK ? pg_op_child(op, "archive_command", argv, NULL, &op->err)
+                     : err_set(&op->err, rc, "archive_command is longer than %d", COMMAND_MAX);
     buf_done(&command);
     return rc;
 }

@@ -48,7 +48,7 @@ enum rc pg_ready_next(const struct pg_site *site, const char *after,
         return err_set_errno(err, errno, "cannot read %s", path);
     ret_name[0] = '\0';
     while ((entry = readdir(dir)) != NULL) {
-        char name[PG_READY_NAME_SIZE];
+        char name[PG_READY_NAME_SIZE] = "";
         if (is_ready_segment(entry->d_name, name) && strcmp(name, after) > 0 &&
             (ret_name[0] == '\0' || strcmp(name, ret_name) < 0) && is_there(site, name))
             memcpy(ret_name, name, sizeof name);
