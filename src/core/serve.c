@@ -141,7 +141,10 @@ static void serve_down(struct step *step)
     if (core->key.fence_until_ms == 0)
         return; /* a key that we hear of before its transaction's answer: confirmed in a moment */
     if (!right_holds(core) || core->now_ms >= demote_at_ms(core)) {
-        follow_start_alone(step); /* etcd is silent: reads are served, without the right to write */
+        /* A right that a shorter ttl has ended is renewed in a moment, unless etcd is silent: then
+         * reads are served, without the right to write. */
+        if (core->etcd_is_silent)
+            follow_start_alone(step);
         return;
     }
     if (!was_cleanly_primary(local)) {

@@ -281,6 +281,47 @@ static void first_node_bootstraps(void **state)
     assert_non_null(rig_find_op(&rig, OP_START_PRIMARY));
 }
 
+/* The first configuration shortens the ttl, and by it our right is over before it was renewed for
+ * the first time: the renewal is awaited, the new cluster does not begin with a promotion. */
+static void slow_bootstrap_ends_as_a_primary(void **state)
+{
+    struct rig rig;
+    (void)state;
+    start_empty(&rig);
+    rig_view(&rig)->init_state = INIT_ABSENT;
+    rig_view(&rig)->config_present = false;
+    rig_view(&rig)->policy.ttl_ms = 30000;
+    rig_view(&rig)->member_count = 0;
+    rig_post_view(&rig, true);
+    rig_answer_full(&rig, CALL_LEASE_GRANT, OUTCOME_OK, rig.now_ms, 30000);
+    rig_answer(&rig, CALL_INIT_RACE, OUTCOME_OK);
+    rig_view(&rig)->init_state = INIT_RUNNING;
+    rig_view(&rig)->init_lease_id = RIG_LEASE;
+    rig_view(&rig)->init_mod_revision = rig_view(&rig)->revision;
+    rig.now_ms += 9000;
+    rig_post_view(&rig, true);
+    rig_local(&rig)->data_dir = DATA_DIR_VALID;
+    rig_local(&rig)->sysid = 9999;
+    rig_local(&rig)->control_state = CONTROL_SHUT_DOWN;
+    rig_local(&rig)->control_timeline = 1;
+    rig_post_local(&rig);
+    rig_op_done(&rig, OP_RESULT_OK);
+    rig_view(&rig)->config_present = true;
+    rig_view(&rig)->policy.ttl_ms = 5000;
+    rig_set_leader(&rig, "me", RIG_LEASE);
+    rig_post_view(&rig, false); /* the watch is quicker than the transaction's answer */
+    rig_answer(&rig, CALL_INIT_COMMIT, OUTCOME_OK);
+    assert_null(rig_find_op(&rig, OP_START_STANDBY));
+    assert_null(rig_find_op(&rig, OP_START_PRIMARY));
+    rig.now_ms += 10;
+    rig_post_view(&rig, true);
+    assert_null(rig_find_op(&rig, OP_START_STANDBY));
+    rig_answer_full(&rig, CALL_LEASE_KEEPALIVE, OUTCOME_OK, rig.now_ms, 30000);
+    rig.now_ms += 10;
+    rig_post_view(&rig, true);
+    assert_non_null(rig_find_op(&rig, OP_START_PRIMARY));
+}
+
 static void lost_bootstrap_is_not_committed(void **state)
 {
     struct rig rig;
@@ -491,6 +532,7 @@ int main(void)
         cmocka_unit_test(standby_that_does_not_stream_is_compared_again),
         cmocka_unit_test(empty_node_clones_from_a_serving_leader_only),
         cmocka_unit_test(first_node_bootstraps),
+        cmocka_unit_test(slow_bootstrap_ends_as_a_primary),
         cmocka_unit_test(lost_bootstrap_is_not_committed),
         cmocka_unit_test(loser_of_the_bootstrap_waits),
         cmocka_unit_test(foreign_or_missing_volume_is_left_alone),
