@@ -434,7 +434,7 @@ undo_on_aside(const struct pg_op_result *result, void *arg)
     ops->pg_op = NULL;
     if (result->rc == RC_OK)
         log_info("what the failed bootstrap left is in %s.failed", ops->agent->site.data_dir);
-    else
+    else if (result->rc != RC_NOT_FOUND) /* initdb removes what it made */
         log_warning("what the failed bootstrap left stays where it is: %s", result->err.text);
     undo_end(ops);
 }

@@ -264,6 +264,15 @@ def test_paths_that_cannot_be(cluster, intruder, key, value, texts):
     refused(intruder, *texts)
 
 
+def test_initdb_refuses(cluster, intruder):
+    """Its words are in the log, and nothing is said of remains that are not there."""
+    change(cluster, intruder, lambda c: (c.update(scope="other"),
+                                         c["bootstrap"].update(initdb=[{"encoding": "klingon"}])))
+    log = refused(intruder, "operation bootstrap failed", "klingon")
+    assert "reason=BOOTSTRAP_FAILED" in log and "stays where it is" not in log
+    assert not os.path.exists(intruder.data_dir)
+
+
 # ---- What is taken ----
 
 def test_rest_port_in_use(cluster, intruder):
