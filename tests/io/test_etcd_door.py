@@ -40,6 +40,8 @@ def key(request):
 
 # Of the time for a request that an attempt gets while others are left.
 SHARE_MS = 3000
+# For a refusal in a TLS handshake, which is tried again to the end of this time.
+TLS_MS = 6000
 
 
 def url_of(line):
@@ -150,8 +152,8 @@ def test_refused_by_etcd_is_invalid(quiet, key):
         twice = probe.ask("txn", success=[{"put": key + "a", "value": "1"},
                                           {"put": key + "a", "value": "2"}])
         assert twice["outcome"] == "invalid" and "duplicate key" in twice["error"]
-        large = probe.put(key + "a", "x" * 900000 + "y" * 900000)
-        assert large["outcome"] == "invalid"
+        large = probe.put(key + "a", "x" * 900000 + "y" * 900000, timeout_ms=60000)
+        assert large["outcome"] == "invalid", large
         assert not any(e["avoided"] for e in probe.endpoints())
 
 
@@ -626,14 +628,14 @@ def test_tls_unverified_without_cacert(secure, key):
 
 def test_tls_wrong_authority_is_refused(secure, key, tmp_path):
     with secure_probe(secure, cacert=Authority(str(tmp_path), "other").cert) as probe:
-        answer = probe.put(key + "a", "1", timeout_ms=3000)
+        answer = probe.put(key + "a", "1", timeout_ms=TLS_MS)
         assert answer["outcome"] == "unavailable" and "certificate" in answer["error"]
 
 
 def test_tls_wrong_host_name_is_refused(tmp_path, key):
     with EtcdCluster(1, tmp_path, tls=True, alt_names="DNS:elsewhere,IP:127.0.0.1") as cluster:
         with secure_probe(cluster, "localhost") as probe:
-            answer = probe.put(key + "a", "1", timeout_ms=3000)
+            answer = probe.put(key + "a", "1", timeout_ms=TLS_MS)
             assert answer["outcome"] == "unavailable" and "localhost" in answer["error"]
         with secure_probe(cluster, "127.0.0.1") as probe:
             assert probe.put(key + "a", "1")["outcome"] == "ok"
@@ -641,7 +643,7 @@ def test_tls_wrong_host_name_is_refused(tmp_path, key):
 
 def test_tls_without_client_certificate_is_refused(secure, key):
     with secure_probe(secure, cert=None) as probe:
-        answer = probe.ask("range", key=key, timeout_ms=3000)
+        answer = probe.ask("range", key=key, timeout_ms=TLS_MS)
         assert answer["outcome"] == "unavailable" and "certificate" in answer["error"]
 
 
@@ -651,7 +653,7 @@ def test_tls_certificate_of_another_authority_is_refused(secure, key, tmp_path):
         answer = probe.ask("reconfigure", hosts=secure.hosts(), protocol="https",
                            cacert=secure.authority.cert, cert=cert, **{"key": client_key})
         assert answer["error"] == ""
-        answer = probe.ask("range", key=key, timeout_ms=3000)
+        answer = probe.ask("range", key=key, timeout_ms=TLS_MS)
         assert answer["outcome"] == "unavailable"
 
 
@@ -662,7 +664,7 @@ def test_tls_checks_the_name_not_the_address(tmp_path, key):
         with secure_probe(cluster, "good.test", nameserver=dns.nameserver) as probe:
             assert probe.put(key + "a", "1")["outcome"] == "ok"
         with secure_probe(cluster, "bad.test", nameserver=dns.nameserver) as probe:
-            answer = probe.put(key + "a", "1", timeout_ms=3000)
+            answer = probe.put(key + "a", "1", timeout_ms=TLS_MS)
             assert answer["outcome"] == "unavailable" and "bad.test" in answer["error"]
 
 

@@ -235,7 +235,8 @@ class EtcdCluster:
     def start(self):
         """Starts every member that does not run and waits until all answer."""
         for member in self.members:
-            if member.process is None:
+            if not member.is_running():
+                member.process = None
                 member.spawn()
         for member in self.members:
             member.wait_healthy()
