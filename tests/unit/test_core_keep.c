@@ -636,6 +636,7 @@ static void fence_that_is_told_is_the_one_that_was_sent(void **state)
     int64_t until_ms = rig.core.fence_sent_until_ms;
     assert_int_equal(describe(&rig, until_ms - 1).fence_left_ms, 1);
     assert_false(describe(&rig, until_ms - 1).fence_disarmed);
+    assert_int_equal(describe(&rig, until_ms + 1).fence_left_ms, 0);
     rig_view(&rig)->policy.pause = true;
     rig_post_view(&rig, true);
     assert_int_equal(describe(&rig, until_ms).fence_left_ms, -1);
