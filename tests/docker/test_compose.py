@@ -69,7 +69,7 @@ class Compose:
             self.ids[service] = self.run("ps", "-q", service).strip().splitlines()[0]
         return self.ids[service]
 
-    def inside(self, service, *command, timeout=20):
+    def inside(self, service, *command, timeout=PATIENCE_S):
         return subprocess.run(["docker", "exec", self.id_of(service)] + list(command),
                               capture_output=True, text=True, timeout=timeout)
 
@@ -99,7 +99,7 @@ class Cluster:
     def streaming(self, ask):
         return [row["Member"] for row in self.members(ask) if row.get("State") == "streaming"]
 
-    def sql(self, node, statement, timeout=20):
+    def sql(self, node, statement, timeout=PATIENCE_S):
         script = "PGPASSWORD=$(cat /run/secrets/superuser_password) exec psql -qXAt -h 127.0.0.1 " \
                  "-U postgres -v ON_ERROR_STOP=1 -c \"$0\""
         return self.compose.inside(node, "sh", "-c", script, statement, timeout=timeout)
@@ -110,7 +110,7 @@ class Cluster:
                                        "http://127.0.0.1:8008/primary").returncode == 0
         return False
 
-    def wait_leader(self, other_than=None, timeout_s=60):
+    def wait_leader(self, other_than=None, timeout_s=PATIENCE_S):
         def found():
             leader = self.key("leader")
             return leader if leader not in (None, other_than) and self.is_primary(leader) else None
@@ -127,7 +127,7 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def shared_cluster():
     subprocess.run([os.path.join(TOP, "docker", "offline-base.sh")], check=True, timeout=900)
     subprocess.run([os.path.join(TOP, "docker", "secrets", "make.sh")], check=True)
     environment = dict(os.environ, BUILD_NETWORK="host", DOCKER_BUILDKIT="0",
@@ -151,6 +151,16 @@ def cluster():
         compose.run("down", "-v", "--timeout", "5", check=False)
 
 
+@pytest.fixture
+def cluster(request, shared_cluster):
+    """Whole again, whatever the test before left undone."""
+    for node in NODES:
+        docker("start", shared_cluster.compose.id_of(node))
+    yield shared_cluster
+    if getattr(request.node, "failed", False):
+        print(shared_cluster.compose.run("logs", "--tail=60", *NODES, check=False))
+
+
 class Writer:
     """Numbers inserted through any node that takes them; what was acknowledged is kept."""
 
@@ -170,7 +180,7 @@ class Writer:
 
     def __exit__(self, *exc):
         self.stopping.set()
-        self.thread.join(timeout=60)
+        self.thread.join(timeout=PATIENCE_S)
 
     def run(self):
         node = 0
