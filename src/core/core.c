@@ -207,8 +207,8 @@ static void on_call(struct step *step, const struct event *event)
         unknown.u.call.outcome = OUTCOME_UNKNOWN;
         event = &unknown;
     }
-    call_end(core, event->u.call.call,
-             event->u.call.outcome == OUTCOME_OK || event->u.call.outcome == OUTCOME_REFUSED);
+    /* What was refused waits as well: the view that tells why may take its time. */
+    call_end(core, event->u.call.call, event->u.call.outcome == OUTCOME_OK);
     keep_on_call(step, event);
     lease_on_call(step, event);
     if (core->view == NULL || core->local == NULL)

@@ -531,6 +531,29 @@ static void paused_leader_without_primary_lets_go(void **state)
     assert_null(rig_find_op(&rig, OP_START_PRIMARY));
 }
 
+/* A new etcd answers the release already, and no view of it has come yet: its revisions say nothing
+ * about when to ask again. */
+static void refused_release_is_not_repeated_at_once(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_view(&rig)->policy.pause = true;
+    rig_post_view(&rig, true);
+    rig_go_down(&rig, CONTROL_SHUT_DOWN);
+    rig_post_local(&rig);
+    assert_non_null(rig_find_call(&rig, CALL_LEADER_RELEASE));
+    struct event event = rig_event(&rig, EVENT_CALL);
+    event.u.call.call = CALL_LEADER_RELEASE;
+    event.u.call.outcome = OUTCOME_REFUSED;
+    event.u.call.revision = 7;
+    rig_step(&rig, &event);
+    assert_null(rig_find_call(&rig, CALL_LEADER_RELEASE));
+    assert_non_null(rig_find_call(&rig, CALL_VIEW_READ));
+    rig_tick(&rig, 200);
+    assert_non_null(rig_find_call(&rig, CALL_LEADER_RELEASE));
+}
+
 static void sigterm_in_pause_leaves_everything(void **state)
 {
     struct rig rig;
@@ -583,6 +606,7 @@ int main(void)
         cmocka_unit_test(pause_disarms_and_resume_arms_before_acting),
         cmocka_unit_test(pause_is_confirmed_by_a_fresh_read),
         cmocka_unit_test(paused_leader_without_primary_lets_go),
+        cmocka_unit_test(refused_release_is_not_repeated_at_once),
         cmocka_unit_test(sigterm_in_pause_leaves_everything),
         cmocka_unit_test(foreign_data_is_refused),
     };
