@@ -444,6 +444,8 @@ static void judge_pause(struct world *w, struct node *n, enum op_kind kind)
         return;
     if (w->etcd.now.failover.present || w->seen.switchover)
         return; /* a person's switchover goes on in a pause */
+    if (kind == OP_STOP && !n->core.pause_is_confirmed)
+        return; /* DESIGN section 3: only a confirmed pause disarms the fence and leaves a keeper */
     judge_find(w, "pause", "%s begins %s in a pause", n->name, op_kind_text(kind));
 }
 
