@@ -61,6 +61,7 @@ struct local_watch {
     /* Disk. */
     struct pg_inspection *inspection;
     bool has_inspection;
+    int64_t inspected_at_ms; /* the disk answered last */
     struct job *inspecting;
     struct job *wal_end_job;
     uint64_t wal_end_lsn;        /* of the control file whose checkpoint is wal_end_checkpoint */
@@ -560,6 +561,17 @@ look_adopt(struct local_watch *watch)
 
 /* ---- Disk ---- */
 
+/* A disk that gives no answer tells nothing. What is known of a running server's directory holds
+ * until it has been silent for as long as a server may be (DM-03). */
+static bool
+look_is_silence_borne(const struct local_watch *watch)
+{
+    int64_t limit_ms = agent_policy(watch->agent)->primary_start_timeout_ms;
+
+    return watch->process.pid != 0 && watch->has_inspection &&
+           clock_boot_ms() - watch->inspected_at_ms < limit_ms;
+}
+
 static void
 look_on_disk(const struct pg_inspection *inspection, const struct err *err, void *arg)
 {
@@ -568,8 +580,13 @@ look_on_disk(const struct pg_inspection *inspection, const struct err *err, void
     watch->inspecting = NULL;
     if (inspection == NULL) {
         log_error("the data directory cannot be looked at: %s", err->text);
+        if (look_is_silence_borne(watch)) {
+            look_sql(watch);
+            return;
+        }
         *watch->inspection = (struct pg_inspection){.kind = PG_DIR_UNREADABLE};
     } else {
+        watch->inspected_at_ms = clock_boot_ms();
         if (!str_is_empty(inspection->problem) &&
             !str_equal(inspection->problem, watch->inspection->problem))
             log_warning("%s", inspection->problem);

@@ -1,5 +1,6 @@
 """Death and standstill of each process of the leader's node: who must notice, who must not, and what of it a client
 sees. One cluster for all tests, healed between them; writers record what was acknowledged."""
+import os
 import time
 
 import pytest
@@ -96,6 +97,23 @@ def test_kill_postmaster(cluster):
     assert timeline(leader) == before
     assert {port for _, _, port in writer.acks} == {leader.pg_port}
     cluster.check_rows(writer)
+
+
+def test_slow_disk_is_no_loss(cluster):
+    """DM-03: a disk that gives no answer for a while has not lost the data, and PostgreSQL serves from its memory."""
+    leader = cluster.wait_leader()
+    pid = leader.postmaster_pid()
+    version = os.path.join(leader.data_dir, "PG_VERSION")
+    os.rename(version, version + ".kept")
+    os.mkfifo(version)  # whoever reads it waits
+    os.chmod(version, 0o666)
+    try:
+        for _ in range(2):
+            leader.wait_log("the data directory cannot be looked at", since=len(leader.log_text()))
+        assert leader.is_leader() and leader.postmaster_pid() == pid, leader.log_path
+    finally:
+        os.rename(version + ".kept", version)
+    assert "DIRECTORY_GONE" not in leader.log_text()
 
 
 def test_kill_supervisor(cluster):
