@@ -106,6 +106,8 @@ main_supervisor(const char *path)
         return 1;
     }
     (void)printf("data_dir=%s\nstate_dir=%s\n", site.data_dir, site.state_dir);
+    if (!str_is_empty(conf->postgresql.bin_name.postgres))
+        (void)printf("program=%s/%s\n", site.bin_dir, site.tools[PG_TOOL_POSTGRES]);
     conf_free(conf);
     return 0;
 }

@@ -32,13 +32,14 @@ static bool take_value(const char *line, size_t length, const char *key, char *v
 
 bool ask_parse(const char *text, struct ask_answer *ret_answer)
 {
-    struct ask_answer answer = {"", ""};
+    struct ask_answer answer = {"", "", ""};
 
     while (*text != '\0') {
         size_t length = strcspn(text, "\n");
 
         if (!take_value(text, length, "data_dir=", answer.data_dir) ||
-            !take_value(text, length, "state_dir=", answer.state_dir))
+            !take_value(text, length, "state_dir=", answer.state_dir) ||
+            !take_value(text, length, "program=", answer.program))
             return false;
         text += length;
         if (*text == '\n')

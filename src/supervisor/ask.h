@@ -4,6 +4,7 @@
  *
  *   data_dir=/absolute/path     required
  *   state_dir=/absolute/path    optional; where it is missing, nothing is locked
+ *   program=/absolute/path      optional; the server's, if it is called otherwise than postgres
  *
  * Other keys are for later versions and are skipped. Exit code 0; any other one is passed on,
  * after the agent has said on stderr what is wrong. */
@@ -17,6 +18,7 @@
 struct ask_answer {
     char data_dir[PROTO_PATH_SIZE];
     char state_dir[PROTO_PATH_SIZE]; /* "" if not given */
+    char program[PROTO_PATH_SIZE];   /* the server's; "" if not given */
 };
 
 /* Asks, and waits at most 10 s. false: *ret_exit_code is what to exit with, and why has been

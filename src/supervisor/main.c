@@ -99,6 +99,8 @@ static int prepare(struct supervisor *self)
     footing_take();
     if (!ask_agent(self->program, self->config, &answer, &exit_code))
         return exit_code != 0 ? exit_code : 1;
+    if (answer.program[0] != '\0')
+        procfs_name_server(answer.program);
     if (!privilege_drop(answer.data_dir))
         return 1;
     self->lock_fd = -1;

@@ -21,6 +21,7 @@ enum {
 };
 
 static int proc_fd = -1;
+static char other_name[PROCFS_NAME_SIZE]; /* of the server's program; "": none */
 
 bool procfs_open(void)
 {
@@ -130,6 +131,13 @@ bool procfs_read_cwd(int process_fd, struct file_id *ret_id)
     return true;
 }
 
+void procfs_name_server(const char *program)
+{
+    const char *base = strrchr(program, '/');
+
+    (void)snprintf(other_name, sizeof(other_name), "%s", base != NULL ? base + 1 : program);
+}
+
 static bool is_server_name(const char *name)
 {
     static const char *const names[] = {"postgres", "postmaster", "edb-postgres"};
@@ -138,7 +146,7 @@ static bool is_server_name(const char *name)
         if (strcmp(name, names[idx]) == 0)
             return true;
     }
-    return false;
+    return other_name[0] != '\0' && strcmp(name, other_name) == 0;
 }
 
 bool procfs_is_postgres(int process_fd)

@@ -32,6 +32,11 @@ bool procfs_open(void);
  * not. */
 bool procfs_is_usable(void);
 
+/* One more name for the server's program (postgresql.bin_name.postgres): the last component of
+ * this path. Forks know it, too. */
+enum { PROCFS_NAME_SIZE = 64 };
+void procfs_name_server(const char *program);
+
 /* A descriptor of /proc/<pid>, or -1 with errno. It stays with this very process, dead or alive. */
 int procfs_open_process(int32_t pid);
 /* Whether this errno says nothing about the process: no descriptor or no memory is left to look. */
@@ -39,7 +44,7 @@ bool procfs_is_blind(int error);
 /* Of an open process. false with errno: it is gone, or we may not look, or procfs_is_blind(). */
 bool procfs_read_facts(int process_fd, struct proc_facts *ret_facts);
 bool procfs_read_cwd(int process_fd, struct file_id *ret_id);
-/* Whether its program file is called postgres (or postmaster, edb-postgres). */
+/* Whether its program file is called postgres (or postmaster, edb-postgres, or as named below). */
 bool procfs_is_postgres(int process_fd);
 /* Whether it is dying and was one: its memory, and with it the program's file, goes first, and
  * others may not have the shared memory before that is done. What is left is the short name. */

@@ -2,6 +2,7 @@
  * down what the supervisor says. Its "configuration" is lines of key=value:
  *
  *   data_dir=/path  state_dir=/path   as printed for --print-supervisor
+ *   program=/path                     the same
  *   folder=/path                      "commands" is the socket in it, "events" the file written to
  *   exit=N                            exit with N before HELLO, as for a broken configuration
  *   hello=no                          never say HELLO
@@ -30,7 +31,7 @@
 #include "pgheir/supervisor/proto.h"
 
 static struct {
-    char data_dir[512], state_dir[512], folder[80];
+    char data_dir[512], state_dir[512], program[512], folder[80];
     int exit_code;
     bool says_hello, dies_in_shutdown, is_deaf;
     int channel, commands, signals;
@@ -78,6 +79,8 @@ static void set_key(char *line)
         (void)snprintf(fake.data_dir, sizeof(fake.data_dir), "%s", value);
     else if (strcmp(line, "state_dir") == 0)
         (void)snprintf(fake.state_dir, sizeof(fake.state_dir), "%s", value);
+    else if (strcmp(line, "program") == 0)
+        (void)snprintf(fake.program, sizeof(fake.program), "%s", value);
     else if (strcmp(line, "folder") == 0)
         (void)snprintf(fake.folder, sizeof(fake.folder), "%s", value);
     else if (strcmp(line, "exit") == 0)
@@ -420,6 +423,8 @@ int main(int argc, char **argv)
             return fake.exit_code;
         }
         (void)printf("data_dir=%s\nstate_dir=%s\nlater_key=later\n", fake.data_dir, fake.state_dir);
+        if (fake.program[0] != '\0')
+            (void)printf("program=%s\n", fake.program);
         return 0;
     }
     if (number == NULL)

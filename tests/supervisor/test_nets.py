@@ -9,8 +9,8 @@ import time
 import psycopg2
 import pytest
 
-from supervisor_lib import (BINDIR, OWNER, PATIENCE_S, SLOW, as_owner, children_of, is_alive,
-                            name_of, now_ms, processes_in, read_stat, state_of, wait_for)
+from supervisor_lib import (BINDIR, OWNER, PATIENCE_S, SLOW, all_pids, as_owner, children_of,
+                            is_alive, name_of, now_ms, processes_in, read_stat, state_of, wait_for)
 
 # How late the last acknowledgement may be. It is milliseconds, and some more where many tests run at
 # once; the fence lies 300 ms and more before the lease's end.
@@ -374,6 +374,43 @@ def test_fence_passes_and_no_descriptor_is_left(make_node):
     subprocess.run(as_owner("prlimit", "--pid", str(node.supervisor), "--nofile=100:"), check=True)
     assert node.wait_event("fenced").startswith("fenced why=1")
     assert node.is_gone()
+
+
+def processes_of(program):
+    """Living ones that run this file."""
+    return [pid for pid in all_pids() if is_alive(pid) and exe_of(pid) == program]
+
+
+def exe_of(pid):
+    try:
+        return os.readlink("/proc/%d/exe" % pid)
+    except OSError:
+        return None
+
+
+def test_server_of_another_name(make_node):
+    """postgresql.bin_name.postgres: orphans of such a server are found by that name."""
+    node = make_node(start=False)
+    program = os.path.join(node.folder, "server")
+    shutil.copy(os.path.join(BINDIR, "postgres"), program)
+    node.write_config(program=program)
+    node.run()
+    node.wait_event("welcome")
+    node.ask("renew 20000 300", "done fence")
+    node.ask("start primary %s -D %s" % (program, node.data), "started")
+    node.wait_for_writes()
+    postmaster = int(node.events("started")[-1][2].split("pid=")[1].split()[0])
+    connection = node.connect()
+    orphan = connection.get_backend_pid()
+    node.will_stay(orphan)
+    stop(orphan)
+    # Those whose postmaster is dead already are nobody's children.
+    stop(node.supervisor)
+    os.kill(postmaster, signal.SIGKILL)
+    wait_for("the backend is an orphan", lambda: read_stat(orphan)[2] != postmaster)
+    os.kill(node.supervisor, signal.SIGKILL)
+    wait_for("nothing is left", lambda: not processes_of(program))
+    connection.close()
 
 
 def test_mute_keeper_killed(make_node):

@@ -11,6 +11,9 @@ static void test_keys_are_taken(void **state)
     assert_true(ask_parse("data_dir=/a/b\nlater=1\nstate_dir=/a/b.pgheir\n", &answer));
     assert_string_equal(answer.data_dir, "/a/b");
     assert_string_equal(answer.state_dir, "/a/b.pgheir");
+    assert_string_equal(answer.program, "");
+    assert_true(ask_parse("program=/bin/server\ndata_dir=/a/b\n", &answer));
+    assert_string_equal(answer.program, "/bin/server");
     assert_true(ask_parse("data_dir=/with = sign and blank", &answer));
     assert_string_equal(answer.data_dir, "/with = sign and blank");
     assert_string_equal(answer.state_dir, "");
