@@ -20,8 +20,10 @@ static const char *const recovery_names[] = {
     "recovery_target_time", "recovery_target_timeline", "recovery_target_xid", "restore_command",
 };
 
-/* A follower has no target: it follows the newest timeline for ever. */
+/* A follower has no target: it follows the newest timeline for ever. And it follows nobody but
+ * whom it is told to: the original file may name a server of former days. */
 static const struct pg_text_pair follower_defaults[] = {
+    {"primary_conninfo", ""},
     {"recovery_target", ""},      {"recovery_target_lsn", ""},
     {"recovery_target_name", ""}, {"recovery_target_time", ""},
     {"recovery_target_timeline", "latest"}, {"recovery_target_xid", ""},

@@ -58,6 +58,7 @@ static void test_main_text(void **state)
                                    "max_connections = '100'\n"
                                    "work_mem = '8MB'\n"
                                    "\n# recovery\n"
+                                   "primary_conninfo = ''\n"
                                    "recovery_target = ''\n"
                                    "recovery_target_lsn = ''\n"
                                    "recovery_target_name = ''\n"
