@@ -60,7 +60,8 @@ static enum reason why_demote(const struct core *core)
         return is_due ? REASON_DEMOTE_FENCE : REASON_NONE;
     if (core->doubtful_postmaster_id != 0)
         is_due = true; /* a promotion that may still happen must not happen without the key */
-    if (leader != NULL)
+    /* In a pause nobody is stopped for that, so the read that confirms the pause is awaited. */
+    if (leader != NULL && (!core->paused || is_due))
         return REASON_DEMOTE_LOST_KEY;
     return is_due ? REASON_DEMOTE_NO_KEY : REASON_NONE;
 }
@@ -93,7 +94,7 @@ bool guard_demote(struct step *step)
         /* Found running: a primary that is ours to fence gets one ttl to win or confirm the key,
          * and as long as a stop takes where somebody else has it. */
         int64_t ttl_ms = core->view == NULL ? core->lease.ttl_ms : policy_of(core)->ttl_ms;
-        bool is_taken = !key_is_ours(core) && leader_name(core) != NULL;
+        bool is_taken = !key_is_ours(core) && leader_name(core) != NULL && !core->paused;
         core->grace_until_ms = core->now_ms + (is_taken ? STOP_LOST_KEY_MS : ttl_ms);
         core->key.demote_lead_ms = policy_demote_lead_ms(ttl_ms);
     }

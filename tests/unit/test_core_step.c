@@ -231,6 +231,33 @@ static void found_writer_gets_one_ttl(void **state)
     assert_int_equal(fence->u.fence.until_ms, rig.now_ms + RIG_TTL_MS);
 }
 
+/* An agent that takes a server over in a pause first hears of the pause, and of the key that the
+ * agent before it left, by word that confirms nothing. */
+static void found_writer_in_a_pause_is_not_stopped_for_the_key(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig);
+    rig_become_primary(&rig, 5000);
+    rig_post_local(&rig);
+    rig_view(&rig)->policy.pause = true;
+    rig_set_leader(&rig, "me", RIG_OTHER_LEASE);
+    rig_post_view(&rig, false);
+    assert_null(rig_find_op(&rig, OP_STOP));
+    rig_post_view(&rig, true);
+    assert_null(rig_find_op(&rig, OP_STOP));
+    assert_true(rig.core.pause_is_confirmed);
+    rig_init(&rig);
+    rig_view(&rig)->policy.pause = true;
+    rig_set_leader(&rig, "me", RIG_OTHER_LEASE);
+    rig_post_view(&rig, false);
+    rig_become_primary(&rig, 5000);
+    rig_post_local(&rig);
+    assert_null(rig_find_op(&rig, OP_STOP));
+    rig_tick(&rig, RIG_TTL_MS); /* unless the pause remains hearsay until the fence */
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+}
+
 static void servers_that_operations_start_are_no_writers(void **state)
 {
     static const enum op_kind private_ops[] = {OP_BOOTSTRAP, OP_CLONE, OP_REWIND};
@@ -387,6 +414,7 @@ int main(void)
         cmocka_unit_test(completion_of_an_earlier_operation_is_ignored),
         cmocka_unit_test(answers_to_a_frozen_agent_are_not_believed),
         cmocka_unit_test(found_writer_gets_one_ttl),
+        cmocka_unit_test(found_writer_in_a_pause_is_not_stopped_for_the_key),
         cmocka_unit_test(servers_that_operations_start_are_no_writers),
         cmocka_unit_test(fence_stands_while_a_demoted_server_stops),
         cmocka_unit_test(stop_is_short_once_somebody_else_leads),
