@@ -294,6 +294,28 @@ static void mark_former(struct core *core, const struct event *event)
     }
 }
 
+static void ask(struct step *step, bool is_hasty)
+{
+    struct core *core = step->core;
+    int64_t wait_ms = policy_race_wait_ms(core->lease.ttl_ms);
+
+    core->race.is_hasty = is_hasty;
+    core->race.phase = RACE_ASKING;
+    core->race.ask_id =
+        peers_ask(step, is_hasty ? min_ms(wait_ms, SILENT_PEER_WAIT_MS) : wait_ms, NULL);
+}
+
+/* Somebody besides the former holder did not answer: a short round may have been too short. */
+static bool others_are_silent(const struct core *core, const struct event *event)
+{
+    for (int i = 0; i < event->u.peers.count; i++) {
+        const struct peer_answer *peer = &event->u.peers.answers[i];
+        if (!peer->reachable && strcmp(peer->name, core->former.name) != 0)
+            return true;
+    }
+    return false;
+}
+
 void race_on_peers(struct step *step, const struct event *event)
 {
     struct core *core = step->core;
@@ -318,6 +340,10 @@ void race_on_peers(struct step *step, const struct event *event)
         own_obstacle(core, &value) != REASON_NONE)
         return;
     struct verdict verdict = judge_peers(core, event);
+    if (verdict.reason == REASON_NONE && core->race.is_hasty && others_are_silent(core, event)) {
+        ask(step, false);
+        return;
+    }
     if (verdict.reason == REASON_NONE) {
         acquire(step);
         return;
@@ -376,7 +402,6 @@ static void race_without_init(struct step *step)
 static void ask_round(struct step *step)
 {
     struct core *core = step->core;
-    int64_t wait_ms = policy_race_wait_ms(core->lease.ttl_ms);
 
     if (am_named_candidate(core) && core->former.left_cleanly &&
         (am_forced(core) || local_position_lsn(core->local) >= core->view->optime_lsn)) {
@@ -385,13 +410,10 @@ static void ask_round(struct step *step)
         acquire(step); /* its releaser has seen that we have everything */
         return;
     }
-    if (core->former.is_silent)
-        wait_ms = min_ms(wait_ms, SILENT_PEER_WAIT_MS);
     if (core->reason != REASON_RACE_PEER_AHEAD && core->reason != REASON_RACE_PEER_PRIMARY &&
         core->reason != REASON_RACE_PEER_PRIORITY && core->reason != REASON_RACE_NOT_CANDIDATE)
         explain(step, REASON_RACE_BEGIN, NULL, 0);
-    core->race.phase = RACE_ASKING;
-    core->race.ask_id = peers_ask(step, wait_ms, NULL);
+    ask(step, core->former.is_silent);
 }
 
 void race(struct step *step)

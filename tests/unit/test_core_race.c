@@ -234,6 +234,32 @@ static void peer_ahead_is_waited_for_when_etcd_is_silent_for_both(void **state)
     assert_int_equal(rig.core.reason, REASON_RACE_PEER_AHEAD);
 }
 
+/* The short round spares a silent former holder, not a peer whose answer is slow. */
+static void slow_peer_is_asked_again_with_more_patience(void **state)
+{
+    struct peer_answer silent = {.fence_left_ms = -1};
+    struct rig rig;
+    (void)state;
+    rig_text(silent.name, sizeof(silent.name), "she");
+    rig_start_follower(&rig);
+    rig.core.former.is_silent = true;
+    lose_leader(&rig);
+    rig_peers(&rig, &silent, 1);
+    assert_null(rig_find_call(&rig, CALL_LEADER_ACQUIRE));
+    const struct action *again = rig_find(&rig, ACTION_PEERS_ASK);
+    assert_non_null(again);
+    assert_int_equal(again->u.peers.deadline_ms, rig.now_ms + policy_race_wait_ms(RIG_TTL_MS));
+    rig_peers(&rig, &silent, 1); /* and silence is no veto */
+    assert_non_null(rig_find_call(&rig, CALL_LEADER_ACQUIRE));
+
+    rig_start_follower(&rig);
+    rig.core.former.is_silent = true;
+    lose_leader(&rig);
+    rig_text(silent.name, sizeof(silent.name), "you");
+    rig_peers(&rig, &silent, 1);
+    assert_non_null(rig_find_call(&rig, CALL_LEADER_ACQUIRE));
+}
+
 static void stays_out_itself(struct rig *rig, enum reason why)
 {
     lose_leader(rig);
@@ -461,6 +487,7 @@ int main(void)
         cmocka_unit_test(others_go_first),
         cmocka_unit_test(others_that_cannot_lead_do_not_block),
         cmocka_unit_test(peer_ahead_is_waited_for_when_etcd_is_silent_for_both),
+        cmocka_unit_test(slow_peer_is_asked_again_with_more_patience),
         cmocka_unit_test(unfit_members_do_not_race),
         cmocka_unit_test(tolerable_lag_and_ancestor_may_race),
         cmocka_unit_test(winner_of_a_deleted_key_waits_for_the_old_fence),

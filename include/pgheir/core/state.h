@@ -92,6 +92,7 @@ struct core_race {
     int64_t next_at_ms;
     int64_t bench_until_ms;    /* gave the key up: others first */
     int64_t stalled_since_ms;  /* somebody fitter does not take the key */
+    bool is_hasty; /* this round is shorter: it does not wait for the silent former holder */
 };
 
 enum switch_phase {
