@@ -58,6 +58,16 @@ void race_on_view(struct step *step)
         former->left_cleanly = true;
 }
 
+/* The session that held the key says that its server has stopped. Whoever comes back later under
+ * that name with a server that is down has handed nothing over. */
+static bool has_let_go(const struct core *core)
+{
+    const struct core_former *former = &core->former;
+    const struct member *member = view_find_member(core->view, former->name);
+
+    return former->left_cleanly && member != NULL && member->lease_id == former->lease_id;
+}
+
 /* Until when the former holder may still write, as far as we can tell. 0: it cannot. */
 static int64_t former_fence_ms(const struct core *core)
 {
@@ -403,7 +413,7 @@ static void ask_round(struct step *step)
 {
     struct core *core = step->core;
 
-    if (am_named_candidate(core) && core->former.left_cleanly &&
+    if (am_named_candidate(core) && has_let_go(core) &&
         (am_forced(core) || local_position_lsn(core->local) >= core->view->optime_lsn)) {
         if (am_forced(core))
             explain(step, REASON_FAILOVER_FORCED, NULL, 0);

@@ -230,6 +230,26 @@ static void request_of_tomorrow_decides_nothing_today(void **state)
     }
 }
 
+/* A holder that let go has seen that the candidate has everything. One that died has not, even
+ * where it comes back as somebody whose server is down. */
+static void candidate_asks_unless_it_was_given_the_key(void **state)
+{
+    (void)state;
+    for (int is_back = 0; is_back < 2; is_back++) {
+        struct rig rig;
+        rig_start_follower(&rig);
+        rig_view(&rig)->failover = (struct failover_request){.present = true};
+        rig_text(rig_view(&rig)->failover.candidate, NAME_SIZE, "me");
+        rig_text(rig_view(&rig)->failover.leader, NAME_SIZE, "you");
+        rig_view(&rig)->members[0].state = PG_STATE_STOPPED;
+        if (is_back)
+            rig_view(&rig)->members[0].lease_id = 4711;
+        lose_leader(&rig, false);
+        assert_int_equal(rig_find_call(&rig, CALL_LEADER_ACQUIRE) != NULL, !is_back);
+        assert_int_equal(rig_find(&rig, ACTION_PEERS_ASK) != NULL, is_back);
+    }
+}
+
 static void synchronous_standbys_only(void **state)
 {
     static const struct {
@@ -436,6 +456,7 @@ int main(void)
         cmocka_unit_test(answers_without_a_lease_win_nothing),
         cmocka_unit_test(key_is_not_asked_for_twice),
         cmocka_unit_test(request_of_tomorrow_decides_nothing_today),
+        cmocka_unit_test(candidate_asks_unless_it_was_given_the_key),
         cmocka_unit_test(synchronous_standbys_only),
         cmocka_unit_test(peer_hears_etcd_a_moment_after_us),
         cmocka_unit_test(better_peer_that_does_not_act_is_no_dead_end),
