@@ -263,6 +263,13 @@ static void probe(struct step *step)
     handover->ask_id = peers_ask(step, CONFIRM_WAIT_MS, handover->candidate);
 }
 
+static void begin_confirmation(struct core *core)
+{
+    core->handover.phase = SWITCH_CONFIRMING;
+    core->handover.deadline_ms = core->now_ms + CONFIRM_LIMIT_MS;
+    core->handover.ask_at_ms = core->now_ms;
+}
+
 static void after_stop(struct step *step, enum op_result result)
 {
     struct core *core = step->core;
@@ -273,9 +280,7 @@ static void after_stop(struct step *step, enum op_result result)
         return;
     }
     core->handover.shutdown_lsn = core->local->control_end_lsn;
-    core->handover.phase = SWITCH_CONFIRMING;
-    core->handover.deadline_ms = core->now_ms + CONFIRM_LIMIT_MS;
-    core->handover.ask_at_ms = core->now_ms;
+    begin_confirmation(core);
 }
 
 void handover_on_op(struct step *step, enum op_kind kind, enum op_result result)
@@ -313,6 +318,7 @@ static void confirm(struct step *step)
     struct core_switch *handover = &core->handover;
 
     if (handover->is_shutdown && !has_heir(core)) {
+        handover->is_heirless = true;
         release(step);
         return;
     }
@@ -334,6 +340,22 @@ static void confirm(struct step *step)
     handover->asking = true;
     handover->ask_id = peers_ask(step, CONFIRM_WAIT_MS,
                                  handover->is_shutdown ? NULL : handover->candidate);
+}
+
+/* The release has not arrived. Let go of because nobody could take over, the key is for whoever
+ * came meanwhile only like any other: with everything that we wrote, or once the lease is over. */
+static void release_again(struct step *step)
+{
+    struct core *core = step->core;
+    struct core_switch *handover = &core->handover;
+
+    if (!handover->is_heirless || !has_heir(core)) {
+        release(step);
+        return;
+    }
+    handover->is_heirless = false;
+    begin_confirmation(core);
+    confirm(step);
 }
 
 /* Something failed or hung. A switchover starts the old primary again; a stop ends without a
@@ -464,7 +486,7 @@ bool handover(struct step *step)
     if (core->handover.phase == SWITCH_CONFIRMING)
         confirm(step);
     if (core->handover.phase == SWITCH_RELEASING && call_is_ready(core, CALL_LEADER_RELEASE))
-        release(step);
+        release_again(step);
     if (core->handover.phase == SWITCH_BACK)
         back(step);
     return core->handover.phase != SWITCH_NONE;

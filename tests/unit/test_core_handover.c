@@ -399,6 +399,28 @@ static void stop_waits_for_nobody_that_may_not_lead(void **state)
     }
 }
 
+/* The release does not reach etcd, and meanwhile somebody comes who could take over. */
+static void heir_that_comes_before_the_release_is_asked(void **state)
+{
+    (void)state;
+    for (int heirs = 0; heirs < 2; heirs++) {
+        struct rig rig;
+        rig_start_leader(&rig);
+        rig_view(&rig)->members[0].tags.nofailover = true;
+        rig_view(&rig)->members[1].tags.nofailover = true;
+        rig_post_view(&rig, false);
+        post_shutdown(&rig);
+        rig_peers(&rig, NULL, 0);
+        stop_cleanly(&rig);
+        rig_answer(&rig, CALL_LEADER_RELEASE, OUTCOME_UNAVAILABLE);
+        rig_view(&rig)->members[1].tags.nofailover = heirs == 0;
+        rig_post_view(&rig, false);
+        rig_tick(&rig, 1000);
+        assert_int_equal(rig_find(&rig, ACTION_PEERS_ASK) != NULL, heirs == 1);
+        assert_int_equal(rig_find_call(&rig, CALL_LEADER_RELEASE) != NULL, heirs == 0);
+    }
+}
+
 static void stop_names_no_candidate(void **state)
 {
     struct rig rig;
@@ -447,6 +469,7 @@ int main(void)
         cmocka_unit_test(stop_that_was_not_clean_goes_back),
         cmocka_unit_test(forced_failover_says_what_it_costs),
         cmocka_unit_test(stop_waits_for_nobody_that_may_not_lead),
+        cmocka_unit_test(heir_that_comes_before_the_release_is_asked),
         cmocka_unit_test(stop_names_no_candidate),
         cmocka_unit_test(holder_that_does_not_serve_stops_at_once),
     };

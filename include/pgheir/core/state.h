@@ -122,6 +122,7 @@ struct core_switch {
     uint64_t probed_lsn;      /* what it had received when last asked */
     int64_t probe_until_ms;   /* however slowly it comes nearer */
     uint64_t shutdown_lsn;    /* end of the shutdown record */
+    bool is_heirless;         /* the key goes because nobody could take over */
     uint64_t candidate_lsn;   /* what a forced candidate had when last asked */
 };
 
