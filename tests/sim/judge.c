@@ -388,6 +388,14 @@ static bool is_switchover_due(const struct world *w)
     return w->etcd.now.failover.present && w->etcd.now.failover.scheduled_at_wall_ms == 0;
 }
 
+/* Somebody is to take over from n, and nothing else ended its server: one that a person stopped by
+ * hand counts as crashed, whatever was asked for meanwhile, and primary_start_timeout 0 gives its
+ * key up at once. The loss is bounded as in any failover (P4). */
+static bool is_handing_over(const struct world *w, const struct node *n)
+{
+    return !n->service_wanted || (is_switchover_due(w) && !n->pg.by_hand);
+}
+
 void judge_on_release(struct world *w, int node)
 {
     struct node *n = &w->nodes[node];
@@ -399,7 +407,7 @@ void judge_on_release(struct world *w, int node)
         judge_find(w, "one writer", "%s gave the key up and still writes", n->name);
     /* Who gives up because it cannot serve is under "bounded loss"; this is about handing over. */
     if (n->pg.control != CONTROL_SHUT_DOWN || is_paused(w) || n->pg.data_dir != DATA_DIR_VALID ||
-        is_forced(w) || (n->service_wanted && !is_switchover_due(w)))
+        is_forced(w) || !is_handing_over(w, n))
         return;
     find_heirs(w, n, &any, &complete);
     if (any && !complete && w->seen.excused_wiped == 0)
