@@ -503,11 +503,21 @@ void judge_on_answer(struct world *w, struct node *n, int64_t sent_at_ms)
         n->vm_trust_us = w->now_us;
 }
 
+/* What a person waived (P3) stays waived as long as the request waits, however long that is, and
+ * while what was won by it is acted on. */
+static void judge_forced(struct world *w)
+{
+    const struct failover_request *request = &w->etcd.now.failover;
+
+    if (w->judge.forced_us != 0 && request->present && request->leader[0] == '\0')
+        w->judge.forced_us = w->now_us;
+    else if (!request->present && w->now_us - w->judge.forced_us > 30 * US_PER_S)
+        w->judge.forced_us = 0;
+}
+
 void judge_look(struct world *w)
 {
-    if (w->judge.forced_us != 0 && !w->etcd.now.failover.present &&
-        w->now_us - w->judge.forced_us > 30 * US_PER_S)
-        w->judge.forced_us = 0;
+    judge_forced(w);
     for (int32_t i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
 
