@@ -17,7 +17,8 @@
 
 enum {
     CHANNEL_BUFFER = 212992, /* the kernel's usual maximum; some 25 messages */
-    MESSAGES_PER_TURN = 16,  /* a talkative agent must not keep the loop from its duties */
+    CHANNEL_MESSAGES_MAX = CHANNEL_BUFFER / PROTO_MESSAGE_SIZE,
+    MESSAGES_PER_TURN = 16, /* a talkative agent must not keep the loop from its duties */
 };
 
 static void close_channel(struct agent_process *agent)
@@ -114,6 +115,55 @@ static void on_crash(struct supervisor *self, const char *how, int64_t lived_ms,
     plan_restart(self, now_ms);
 }
 
+/* false: nothing more to read now. */
+static bool read_message(struct supervisor *self, int64_t now_ms)
+{
+    struct agent_process *agent = &self->agent;
+    ssize_t length = recv(agent->fd, &self->incoming, sizeof(self->incoming), MSG_DONTWAIT);
+    int error;
+
+    /* Who died with something unread resets the channel. That is told once, and what it sent
+     * before can still be read. */
+    if (length < 0)
+        return errno == EINTR || errno == ECONNRESET;
+    if (length == 0) {
+        close_channel(agent);
+        agent->eof_at_ms = now_ms;
+        return false;
+    }
+    error = proto_message_check(&self->incoming, (size_t)length, true);
+    if (error == EPROTO && (size_t)length == sizeof(self->incoming) &&
+        self->incoming.magic == PROTO_MAGIC) {
+        note_error("the agent speaks protocol %u, this pgheir speaks %d: restart pgheir itself to "
+                   "finish the upgrade",
+                   self->incoming.version, PROTO_VERSION);
+        tell_result(self, self->incoming.type, self->incoming.request_id, EPROTO, now_ms);
+        return true;
+    }
+    if (error == EINVAL) {
+        note_warning("malformed %s from the agent", proto_type_text(self->incoming.type));
+        tell_result(self, self->incoming.type, self->incoming.request_id, EINVAL, now_ms);
+        return true;
+    }
+    if (error != 0) {
+        agent_process_condemn(self, "it sent something that is no message");
+        return false;
+    }
+    requests_handle(self, now_ms);
+    return true;
+}
+
+/* A supervisor that was stopped or late hears of the agent's death before it has read all that
+ * the agent said. Its last fence may be the shorter one, its last state names the key that the
+ * fence stands for, and who ended in a pause has disarmed it. */
+static void read_last_words(struct supervisor *self, int64_t now_ms)
+{
+    for (int count = 0; count <= CHANNEL_MESSAGES_MAX && self->agent.fd >= 0; count++) {
+        if (!read_message(self, now_ms))
+            return;
+    }
+}
+
 void agent_process_on_exit(struct supervisor *self, int status, int64_t now_ms)
 {
     struct agent_process *agent = &self->agent;
@@ -127,9 +177,10 @@ void agent_process_on_exit(struct supervisor *self, int status, int64_t now_ms)
     char how[32];
     int code = 0;
 
-    close_channel(agent);
-    agent->pid = 0;
+    agent->pid = 0; /* first: it is reaped, and nobody may signal it any more */
     agent->id = (struct proc_id){0, 0};
+    read_last_words(self, now_ms);
+    close_channel(agent);
     agent->is_greeted = false;
     agent->previous_status = status;
     describe_end(status, how, sizeof(how));
@@ -185,42 +236,6 @@ void agent_process_send(struct supervisor *self, int64_t now_ms)
      * everything. */
     if (errno == EAGAIN || errno == ENOBUFS)
         agent_process_condemn(self, "it does not read what it is told");
-}
-
-/* false: nothing more to read now. */
-static bool read_message(struct supervisor *self, int64_t now_ms)
-{
-    struct agent_process *agent = &self->agent;
-    ssize_t length = recv(agent->fd, &self->incoming, sizeof(self->incoming), MSG_DONTWAIT);
-    int error;
-
-    if (length < 0)
-        return errno == EINTR;
-    if (length == 0) {
-        close_channel(agent);
-        agent->eof_at_ms = now_ms;
-        return false;
-    }
-    error = proto_message_check(&self->incoming, (size_t)length, true);
-    if (error == EPROTO && (size_t)length == sizeof(self->incoming) &&
-        self->incoming.magic == PROTO_MAGIC) {
-        note_error("the agent speaks protocol %u, this pgheir speaks %d: restart pgheir itself to "
-                   "finish the upgrade",
-                   self->incoming.version, PROTO_VERSION);
-        tell_result(self, self->incoming.type, self->incoming.request_id, EPROTO, now_ms);
-        return true;
-    }
-    if (error == EINVAL) {
-        note_warning("malformed %s from the agent", proto_type_text(self->incoming.type));
-        tell_result(self, self->incoming.type, self->incoming.request_id, EINVAL, now_ms);
-        return true;
-    }
-    if (error != 0) {
-        agent_process_condemn(self, "it sent something that is no message");
-        return false;
-    }
-    requests_handle(self, now_ms);
-    return true;
 }
 
 void agent_process_on_readable(struct supervisor *self, int64_t now_ms)

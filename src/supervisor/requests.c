@@ -72,11 +72,20 @@ static void handle_fence(struct supervisor *self, uint64_t request_id, int64_t n
     tell_result(self, PROTO_FENCE, request_id, error, now_ms);
 }
 
+/* What an agent said before it died still counts; what it wanted done is for the next one to
+ * decide. */
+static bool is_too_late(const struct supervisor *self, uint16_t type)
+{
+    return self->agent.pid == 0 && type != PROTO_FENCE && type != PROTO_STATE;
+}
+
 void requests_handle(struct supervisor *self, int64_t now_ms)
 {
     const struct proto_message *message = &self->incoming;
     uint64_t request_id = message->request_id;
 
+    if (is_too_late(self, message->type))
+        return;
     if (!self->agent.is_greeted && message->type != PROTO_HELLO) {
         tell_result(self, message->type, request_id, EPROTO, now_ms);
         return;

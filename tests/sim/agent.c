@@ -55,6 +55,7 @@ static void agent_exit(struct world *w, struct node *n, int32_t code)
 
 static void carry_out(struct world *w, struct node *n, const struct action *action)
 {
+    struct core_saved saved;
     struct fence pushed;
 
     switch (action->kind) {
@@ -90,10 +91,8 @@ static void carry_out(struct world *w, struct node *n, const struct action *acti
     case ACTION_CONF_APPLY:
         return;
     case ACTION_STATE_SAVE:
-        if (supervisor_runs(n)) {
-            core_save(&n->core, &n->saved);
-            n->has_saved = true;
-        }
+        core_save(&n->core, &saved);
+        supervisor_state(n, &saved);
         return;
     case ACTION_REPLY:
         n->requests_open--;

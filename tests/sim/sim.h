@@ -305,6 +305,8 @@ struct node {
     int64_t nets_at_us; /* when NETS is due; 0 not armed */
     struct core_saved saved;
     bool has_saved;
+    struct core_saved waiting_state; /* behind that push, in the same socket */
+    bool is_state_waiting;
     int32_t agent_crashes;
     int64_t agent_started_us;
     bool service_wanted; /* the service manager starts it again */
@@ -678,6 +680,7 @@ void supervisor_crash(struct world *w, struct node *n);
 void supervisor_freeze(struct world *w, struct node *n);
 void supervisor_thaw(struct world *w, struct node *n);
 void supervisor_fence(struct world *w, struct node *n, const struct fence *pushed);
+void supervisor_state(struct node *n, const struct core_saved *saved);
 bool supervisor_allows_writer(const struct world *w, const struct node *n);
 void supervisor_nets(struct world *w, struct node *n);
 void supervisor_arm_nets(struct world *w, struct node *n);

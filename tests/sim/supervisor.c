@@ -114,6 +114,28 @@ void supervisor_fence(struct world *w, struct node *n, const struct fence *pushe
     supervisor_arm_nets(w, n);
 }
 
+void supervisor_state(struct node *n, const struct core_saved *saved)
+{
+    if (supervisor_runs(n)) {
+        n->saved = *saved;
+        n->has_saved = true;
+    } else {
+        n->waiting_state = *saved;
+        n->is_state_waiting = n->supervisor == PROC_FROZEN;
+    }
+}
+
+/* Who is continued reads what came meanwhile, also from an agent that has died since. */
+static void read_waiting(struct world *w, struct node *n)
+{
+    if (n->is_push_waiting)
+        supervisor_fence(w, n, &n->waiting);
+    n->is_push_waiting = false;
+    if (n->is_state_waiting)
+        supervisor_state(n, &n->waiting_state);
+    n->is_state_waiting = false;
+}
+
 /* ---- children ---- */
 
 void supervisor_postmaster_died(struct world *w, struct node *n)
@@ -183,6 +205,7 @@ void supervisor_freeze(struct world *w, struct node *n)
     trace_line(w, n->index, "super", "stopped");
     n->supervisor = PROC_FROZEN;
     n->is_push_waiting = false;
+    n->is_state_waiting = false;
 }
 
 void supervisor_thaw(struct world *w, struct node *n)
@@ -192,9 +215,7 @@ void supervisor_thaw(struct world *w, struct node *n)
     trace_line(w, n->index, "super", "continued");
     n->supervisor = PROC_ALIVE;
     node_unpark(w, n, 2 * US_PER_MS);
-    if (n->is_push_waiting)
-        supervisor_fence(w, n, &n->waiting);
-    n->is_push_waiting = false;
+    read_waiting(w, n);
     op_supervisor_back(w, n);
     supervisor_arm_nets(w, n);
 }

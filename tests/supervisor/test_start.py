@@ -7,7 +7,7 @@ import time
 import pytest
 
 from supervisor_lib import (BINDIR, FAKE_AGENT, OWNER, PATIENCE_S, PGHEIR, Node, as_owner,
-                            children_of, is_alive, private_dirty_kb, read_stat, wait_for)
+                            children_of, is_alive, private_dirty_kb, read_stat, state_of, wait_for)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -118,6 +118,24 @@ def test_crashed_agent_comes_back_with_its_state(make_node):
     waits = [start - end for start, end in zip(starts[1:], ends)]
     for wait, delay in zip(waits, (0, 100, 500, 2000)):
         assert delay - 1 <= wait < delay + 1500, waits
+
+
+def test_what_an_agent_said_before_it_died_counts(make_node):
+    node = make_node()
+    node.wait_event("welcome")
+    node.ask("state lease=77", "done state")
+    agent, mark = node.agent, node.mark()
+    os.kill(node.supervisor, signal.SIGSTOP)
+    wait_for("the supervisor is stopped", lambda: state_of(node.supervisor) == "T")
+    node.tell("fence disarmed")
+    node.tell("state lease=78")
+    node.tell("hold")
+    node.wait_event("unknown_command hold", mark)  # so both before it are on their way
+    os.kill(agent, signal.SIGKILL)
+    wait_for("the agent is dead", lambda: not is_alive(agent))
+    os.kill(node.supervisor, signal.SIGCONT)
+    text = node.wait_event("welcome", mark)
+    assert "fence=2" in text and text.endswith("state=lease=78"), text
 
 
 def test_replaced_agent_is_no_crash(make_node):
