@@ -191,15 +191,16 @@ static enum rc source_read_dir(struct conf_source *source, const char *path,
     return rc;
 }
 
-/* A path that is not there is no error for the agent, as with Patroni: the environment may say
- * everything. */
+/* A path that is not there is no error for the agent, as with Patroni, if there is an environment:
+ * it may say everything. */
 static enum rc source_read_path(struct conf_source *source, const char *path,
                                 struct conf_report *report)
 {
     struct stat facts;
 
     if (stat(path, &facts) != 0) {
-        if (source->use == CONF_FOR_AGENT && errno == ENOENT) {
+        if (source->use == CONF_FOR_AGENT && errno == ENOENT &&
+            json_object_size(source->env) > 0) {
             conf_report_add(report, CONF_WARNING, path, 0, "",
                             "no such file or directory: only the environment counts");
             return RC_OK;

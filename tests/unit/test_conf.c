@@ -542,13 +542,19 @@ static void test_files(void **state)
     assert_non_null(strstr(report.messages[report.count - 1].text, "given twice"));
     conf_report_done(&report);
 
-    /* A path that is not there: the agent goes on with the environment, the console does not. */
-    env[0] = NULL;
+    /* A path that is not there: the agent goes on with the environment if there is one, the console
+     * does not. */
+    env[0] = "PATRONI_SCOPE=demo";
+    env[1] = NULL;
     assert_true(str_format(config, sizeof(config), "%s/none.yml", dir));
     assert_int_equal(conf_load(config, env, CONF_FOR_CTL, &conf, &report), RC_NOT_FOUND);
     conf_report_done(&report);
     assert_int_equal(conf_load(config, env, CONF_FOR_AGENT, &conf, &report), RC_INVALID);
-    assert_non_null(strstr(report.messages[0].text, "no such file"));
+    assert_non_null(strstr(report.messages[0].text, "only the environment counts"));
+    conf_report_done(&report);
+    env[0] = NULL;
+    assert_int_equal(conf_load(config, env, CONF_FOR_AGENT, &conf, &report), RC_NOT_FOUND);
+    assert_int_equal(report.count, 1);
     conf_report_done(&report);
 
     /* A key that is not there at all is missing in the file. */
