@@ -191,8 +191,10 @@ static void on_local(struct step *step, const struct event *event)
     if (local->postmaster_id != core->doubtful_postmaster_id ||
         (local->sql_valid && !local->in_recovery))
         core->doubtful_postmaster_id = 0;
-    if (local->postmaster == POSTMASTER_DOWN)
+    if (local->postmaster == POSTMASTER_DOWN) {
         core->grace_until_ms = 0; /* it was given to a writer that is gone */
+        core->lease.was_lost = false;
+    }
 }
 
 static void on_call(struct step *step, const struct event *event)

@@ -130,6 +130,7 @@ static void take_key(struct step *step, int64_t create_revision)
     core->key.vanished_at_ms = 0;
     core->key.confirm_wanted = true;
     core->lease.renew_now = true;
+    core->lease.was_lost = false;
     core->member_dirty = true;
     core->status_due = true;
 }
@@ -250,7 +251,7 @@ static void on_lease_gone(struct step *step)
 
     note(step, REASON_LEASE_LOST, NULL, core->lease.id);
     shorten_right(core);
-    core->lease = (struct core_lease){.ttl_ms = core->lease.ttl_ms};
+    core->lease = (struct core_lease){.ttl_ms = core->lease.ttl_ms, .was_lost = true};
     core->read_at_ms = core->now_ms;
 }
 
@@ -277,6 +278,7 @@ static void on_grant(struct step *step, const struct event *event)
         .answered_at_ms = core->now_ms,
         .raft_term = event->u.call.raft_term,
         .renew_at_ms = event->u.call.sent_at_ms + policy_renew_interval_ms(event->u.call.ttl_ms),
+        .was_lost = lease->was_lost,
     };
     core->member_dirty = true;
     core->calls[CALL_LEADER_ACQUIRE].retry_at_ms = 0; /* it failed for want of a lease */

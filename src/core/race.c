@@ -372,7 +372,11 @@ static void race_as_primary(struct step *step)
     struct core *core = step->core;
     const struct view *view = core->view;
 
-    if (view->init_state == INIT_RUNNING && core->key.vanished_at_ms == 0) {
+    /* A lease that ended without our knowing (a virtual machine was paused) leaves time for
+     * somebody else to have led. The history tells it, and where that was deleted, too, nothing
+     * does: then the key is raced for as a standby, which asks who may still write. */
+    bool is_unsure = view->init_state != INIT_DONE && core->lease.was_lost;
+    if (is_unsure || (view->init_state == INIT_RUNNING && core->key.vanished_at_ms == 0)) {
         explain(step, REASON_WAIT_BOOTSTRAP, NULL, 0);
         return;
     }

@@ -51,6 +51,7 @@ struct core_lease {
     uint64_t raft_term;      /* and under which term */
     int64_t renew_at_ms;
     bool renew_now;          /* the last one could not be counted */
+    bool was_lost;           /* the one before it ended unseen: meanwhile others may have led */
 };
 
 struct core_key {
