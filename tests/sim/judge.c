@@ -75,17 +75,19 @@ static bool was_robbed(const struct world *w, const struct node *n)
 }
 
 /* A guest whose clock stood still believes what it believed before, until etcd has told it
- * better. */
+ * better; also when it is frozen once more in between, for that moves no clock. */
 static bool is_in_old_time(const struct world *w, const struct node *n)
 {
-    if (n->thawed_us == 0)
+    if (n->thawed_us != 0 && w->now_us - n->thawed_us <= THAW_SLACK_US)
+        return true;
+    if (n->vm_thawed_us == 0)
         return false;
-    if (!n->thaw_was_vm)
-        return w->now_us - n->thawed_us <= THAW_SLACK_US;
-    if (n->supervisor == PROC_FROZEN &&
-        !fence_is_passed(&n->fence, clock_now_ms(w, n) - NETS_SLACK_MS))
-        return true; /* and who would send the signals is stopped, too: the nets are left */
-    return n->vm_trust_us == 0 || w->now_us - n->vm_trust_us <= RESUME_SLACK_US;
+    if (n->vm_trust_us == 0 || w->now_us - n->vm_trust_us <= RESUME_SLACK_US)
+        return true;
+    /* And who would send the signals is stopped, too, with the fence of the old time: the nets are
+     * left. */
+    return n->supervisor == PROC_FROZEN && n->fence_pushed_us <= n->vm_trust_us &&
+           !fence_is_passed(&n->fence, clock_now_ms(w, n) - NETS_SLACK_MS);
 }
 
 static bool can_talk(const struct world *w, const struct node *a, const struct node *b)
@@ -498,8 +500,8 @@ void judge_on_view(struct world *w, struct node *n, const struct view *view)
 
 void judge_on_answer(struct world *w, struct node *n, int64_t sent_at_ms)
 {
-    if (n->thaw_was_vm && n->vm_trust_us == 0 && n->thawed_us != 0 &&
-        clock_true_of_us(n, sent_at_ms) >= n->thawed_us)
+    if (n->vm_thawed_us != 0 && n->vm_trust_us == 0 &&
+        clock_true_of_us(n, sent_at_ms) >= n->vm_thawed_us)
         n->vm_trust_us = w->now_us;
 }
 

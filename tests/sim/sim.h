@@ -296,6 +296,7 @@ struct node {
     enum proc_state supervisor;
     uint32_t supervisor_epoch;
     struct fence fence;
+    int64_t fence_pushed_us; /* when it came to be held */
     struct fence waiting; /* the newest push, unread while the supervisor is stopped */
     bool is_push_waiting;
     uint32_t nets_serial;
@@ -337,8 +338,8 @@ struct node {
     /* what the judges remember */
     bool could_ack;
     bool pause_overlap;     /* writes beside another one since a pause */
-    int64_t thawed_us;      /* end of the last freeze of the whole node */
-    bool thaw_was_vm;
+    int64_t thawed_us;      /* end of the last freeze of the whole node, and */
+    int64_t vm_thawed_us;   /* of the last pause of it as a virtual machine */
     int64_t vm_trust_us;    /* after a VM pause: first keepalive answered that was sent after it */
     int64_t won_us;
     int64_t won_revision;   /* create_revision of the last key that etcd gave to this node */

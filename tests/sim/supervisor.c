@@ -110,6 +110,7 @@ void supervisor_fence(struct world *w, struct node *n, const struct fence *pushe
                                                     : "armed");
     if (before.kind == FENCE_DISARMED)
         n->armed_us = w->now_us;
+    n->fence_pushed_us = w->now_us;
     judge_on_fence(w, n, &before, pushed);
     supervisor_arm_nets(w, n);
 }

@@ -433,11 +433,12 @@ void node_thaw(struct world *w, struct node *n)
         return;
     trace_line(w, n->index, "world", "thawed after %lld ms",
                (long long)(w->now_us - n->frozen_since_us) / US_PER_MS);
-    n->thaw_was_vm = n->vm_paused;
     n->thawed_us = w->now_us;
-    n->vm_trust_us = 0;
-    if (n->vm_paused)
+    if (n->vm_paused) {
+        n->vm_thawed_us = w->now_us;
+        n->vm_trust_us = 0;
         n->clock.offset_us -= w->now_us - n->frozen_since_us;
+    }
     n->vm_paused = false;
     judge_on_ack_change(w, n);
     /* The processes get their turn one after the other. */
