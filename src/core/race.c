@@ -367,6 +367,19 @@ void race_on_peers(struct step *step, const struct event *event)
 /* --- the race
  * ---------------------------------------------------------------------------------------- */
 
+/* Somebody has led after us, while our virtual machine was paused or we were out of reach. For a
+ * standby the place where a timeline ended is still on the cluster's line; a primary that stands
+ * there writes on beside it. What was announced and not promoted counts only if our lease did not
+ * last. */
+static bool was_succeeded(const struct core *core)
+{
+    const struct view *view = core->view;
+    uint32_t timeline = local_timeline(core->local);
+
+    return view->history_timeline > timeline ||
+           (core->lease.was_lost && view->claimed_timeline > timeline);
+}
+
 static void race_as_primary(struct step *step)
 {
     struct core *core = step->core;
@@ -380,10 +393,9 @@ static void race_as_primary(struct step *step)
         explain(step, REASON_WAIT_BOOTSTRAP, NULL, 0);
         return;
     }
-    /* Nobody else can have written while we ran: the only question is whether this is the
-     * cluster's line. */
     if (view->init_state == INIT_DONE &&
-        !view_is_on_history(view, local_timeline(core->local), local_position_lsn(core->local))) {
+        (was_succeeded(core) || !view_is_on_history(view, local_timeline(core->local),
+                                                    local_position_lsn(core->local)))) {
         explain(step, REASON_RACE_TIMELINE, NULL, local_timeline(core->local));
         return;
     }
