@@ -23,6 +23,15 @@ static bool has_left_cleanly(const struct member *member)
            (member->role == PG_ROLE_DEMOTED || member->state == PG_STATE_STOPPED);
 }
 
+/* When the key went, the session that held it said that its server was stopped, not that it
+ * crashed: it let go by itself, once the candidate had everything. Whoever comes back later
+ * under that name with a server that is down has handed nothing over. */
+static bool has_let_go(const struct core_former *former, const struct member *member)
+{
+    return member != NULL && member->lease_id == former->lease_id &&
+           member->state == PG_STATE_STOPPED;
+}
+
 void race_on_view(struct step *step)
 {
     struct core *core = step->core;
@@ -38,6 +47,7 @@ void race_on_view(struct step *step)
         former->ever = true;
         former->lost_at_ms = 0;
         former->left_cleanly = false;
+        former->has_let_go = false;
         former->is_harmless = false;
         if (strcmp(former->name, leader) != 0 ||
             former->lease_id != core->view->leader_lease_id) {
@@ -50,22 +60,14 @@ void race_on_view(struct step *step)
             core->race.stalled_since_ms = 0;
         return;
     }
+    const struct member *member = view_find_member(core->view, former->name);
     if (former->lost_at_ms == 0) {
         former->lost_at_ms = core->now_ms;
+        former->has_let_go = has_let_go(former, member);
         core->race.next_at_ms = core->now_ms;
     }
-    if (has_left_cleanly(view_find_member(core->view, former->name)))
+    if (has_left_cleanly(member))
         former->left_cleanly = true;
-}
-
-/* The session that held the key says that its server has stopped. Whoever comes back later under
- * that name with a server that is down has handed nothing over. */
-static bool has_let_go(const struct core *core)
-{
-    const struct core_former *former = &core->former;
-    const struct member *member = view_find_member(core->view, former->name);
-
-    return former->left_cleanly && member != NULL && member->lease_id == former->lease_id;
 }
 
 /* Until when the former holder may still write, as far as we can tell. 0: it cannot. */
@@ -428,9 +430,10 @@ static void race_without_init(struct step *step)
 static void ask_round(struct step *step)
 {
     struct core *core = step->core;
+    bool is_given = core->former.has_let_go &&
+                    local_position_lsn(core->local) >= core->view->optime_lsn;
 
-    if (am_named_candidate(core) && has_let_go(core) &&
-        (am_forced(core) || local_position_lsn(core->local) >= core->view->optime_lsn)) {
+    if (am_named_candidate(core) && (am_forced(core) ? core->former.left_cleanly : is_given)) {
         if (am_forced(core))
             explain(step, REASON_FAILOVER_FORCED, NULL, 0);
         acquire(step); /* its releaser has seen that we have everything */

@@ -29,6 +29,13 @@ static enum pg_state op_state(enum op_kind kind)
     return PG_STATE_UNKNOWN;
 }
 
+/* Whoever gave the key up because it could not serve has not been stopped on purpose, and others
+ * take "stopped" for that (race.c). */
+static bool is_given_up(const struct core *core)
+{
+    return core->unfit != REASON_NONE || core->race.bench_until_ms > core->now_ms;
+}
+
 enum pg_state status_pg_state(const struct core *core)
 {
     enum pg_state state = op_state(core->op.kind);
@@ -47,7 +54,7 @@ enum pg_state status_pg_state(const struct core *core)
     }
     if (core->stopping)
         return PG_STATE_STOPPED;
-    if (core->crash.count == 0)
+    if (core->crash.count == 0 && !is_given_up(core))
         return core->follow.start_failures > 0 ? PG_STATE_START_FAILED : PG_STATE_STOPPED;
     return PG_STATE_CRASHED;
 }

@@ -100,6 +100,28 @@ static void unfit_holder_ends_what_runs_but_a_stop(void **state)
     }
 }
 
+/* "stopped" would be taken for a handover. */
+static void holder_that_gave_up_says_that_it_crashed(void **state)
+{
+    struct rig rig;
+    (void)state;
+    start_leader_with_one(&rig);
+    rig.core.unfit = REASON_PRIMARY_UNRESPONSIVE;
+    rig_go_down(&rig, CONTROL_IN_PRODUCTION);
+    rig.core.op.kind = OP_STOP;
+    rig_post_local(&rig);
+    rig_op_done(&rig, OP_RESULT_OK);
+    assert_non_null(rig_find_call(&rig, CALL_LEADER_RELEASE));
+    rig_answer(&rig, CALL_MEMBER_PUT, OUTCOME_OK); /* it was stopping */
+    assert_int_equal(rig.core.told_state, PG_STATE_CRASHED);
+    rig_view(&rig)->policy.pause = true; /* so that it is not started at once */
+    rig_post_view(&rig, true);
+    rig_answer(&rig, CALL_LEADER_RELEASE, OUTCOME_OK);
+    rig_answer(&rig, CALL_MEMBER_PUT, OUTCOME_OK);
+    assert_int_equal(rig.core.told_role, PG_ROLE_DEMOTED);
+    assert_int_equal(rig.core.told_state, PG_STATE_CRASHED);
+}
+
 static void crashes_of_another_time_do_not_count(void **state)
 {
     struct rig rig;
@@ -288,6 +310,7 @@ int main(void)
         cmocka_unit_test(server_that_did_not_crash_is_started),
         cmocka_unit_test(start_ends_in_time),
         cmocka_unit_test(unfit_holder_ends_what_runs_but_a_stop),
+        cmocka_unit_test(holder_that_gave_up_says_that_it_crashed),
         cmocka_unit_test(crashes_of_another_time_do_not_count),
         cmocka_unit_test(lonely_holder_tries_ever_slower),
         cmocka_unit_test(only_a_primary_is_started_as_one),

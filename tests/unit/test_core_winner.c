@@ -230,6 +230,15 @@ static void request_of_tomorrow_decides_nothing_today(void **state)
     }
 }
 
+static void post_switchover_to_me(struct rig *rig)
+{
+    struct failover_request *request = &rig_view(rig)->failover;
+
+    *request = (struct failover_request){.present = true};
+    rig_text(request->candidate, NAME_SIZE, "me");
+    rig_text(request->leader, NAME_SIZE, "you");
+}
+
 /* A holder that let go has seen that the candidate has everything. One that died has not, even
  * where it comes back as somebody whose server is down. */
 static void candidate_asks_unless_it_was_given_the_key(void **state)
@@ -238,9 +247,7 @@ static void candidate_asks_unless_it_was_given_the_key(void **state)
     for (int is_back = 0; is_back < 2; is_back++) {
         struct rig rig;
         rig_start_follower(&rig);
-        rig_view(&rig)->failover = (struct failover_request){.present = true};
-        rig_text(rig_view(&rig)->failover.candidate, NAME_SIZE, "me");
-        rig_text(rig_view(&rig)->failover.leader, NAME_SIZE, "you");
+        post_switchover_to_me(&rig);
         rig_view(&rig)->members[0].state = PG_STATE_STOPPED;
         if (is_back)
             rig_view(&rig)->members[0].lease_id = 4711;
@@ -248,6 +255,26 @@ static void candidate_asks_unless_it_was_given_the_key(void **state)
         assert_int_equal(rig_find_call(&rig, CALL_LEADER_ACQUIRE) != NULL, !is_back);
         assert_int_equal(rig_find(&rig, ACTION_PEERS_ASK) != NULL, is_back);
     }
+}
+
+/* Who lets go because it cannot serve has asked nobody, whatever it says afterwards. */
+static void candidate_of_a_crashed_holder_asks(void **state)
+{
+    struct rig rig;
+    struct peer_answer she = rig_standby("she", 5001);
+    (void)state;
+    rig_start_follower(&rig);
+    post_switchover_to_me(&rig);
+    rig_view(&rig)->members[0].state = PG_STATE_CRASHED;
+    lose_leader(&rig, false);
+    rig_peers(&rig, &she, 1);
+    assert_int_equal(rig.core.reason, REASON_RACE_PEER_AHEAD);
+    rig_view(&rig)->members[0].state = PG_STATE_STOPPED;
+    rig_view(&rig)->members[0].role = PG_ROLE_DEMOTED;
+    rig_post_view(&rig, false);
+    rig_tick(&rig, 200);
+    assert_null(rig_find_call(&rig, CALL_LEADER_ACQUIRE));
+    assert_non_null(rig_find(&rig, ACTION_PEERS_ASK));
 }
 
 static void synchronous_standbys_only(void **state)
@@ -457,6 +484,7 @@ int main(void)
         cmocka_unit_test(key_is_not_asked_for_twice),
         cmocka_unit_test(request_of_tomorrow_decides_nothing_today),
         cmocka_unit_test(candidate_asks_unless_it_was_given_the_key),
+        cmocka_unit_test(candidate_of_a_crashed_holder_asks),
         cmocka_unit_test(synchronous_standbys_only),
         cmocka_unit_test(peer_hears_etcd_a_moment_after_us),
         cmocka_unit_test(better_peer_that_does_not_act_is_no_dead_end),

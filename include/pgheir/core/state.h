@@ -78,6 +78,7 @@ struct core_former {
     int64_t lost_at_ms;     /* when the cluster became leaderless; 0 it is not */
     int64_t told_until_ms;  /* it said itself that it may write until then; 0 it did not */
     bool left_cleanly;      /* its member key says that it stopped */
+    bool has_let_go;        /* and it gave the key to whom it saw to have everything */
     bool is_harmless;       /* it answered since the loss, and not as a primary */
     bool is_silent;         /* asked ahead, it did not answer */
     uint32_t ahead_id;      /* question asked ahead; 0 none under way */
