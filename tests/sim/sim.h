@@ -682,6 +682,7 @@ void supervisor_freeze(struct world *w, struct node *n);
 void supervisor_thaw(struct world *w, struct node *n);
 void supervisor_fence(struct world *w, struct node *n, const struct fence *pushed);
 void supervisor_state(struct node *n, const struct core_saved *saved);
+void supervisor_read(struct world *w, struct node *n);
 bool supervisor_allows_writer(const struct world *w, const struct node *n);
 void supervisor_nets(struct world *w, struct node *n);
 void supervisor_arm_nets(struct world *w, struct node *n);

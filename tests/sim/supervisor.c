@@ -95,7 +95,7 @@ void supervisor_fence(struct world *w, struct node *n, const struct fence *pushe
     if (!supervisor_runs(n)) {
         /* The message waits in the socket, and the nets do not wait for it. */
         n->waiting = *pushed;
-        n->is_push_waiting = n->supervisor == PROC_FROZEN;
+        n->is_push_waiting = n->supervisor != PROC_DEAD;
         return;
     }
     error = fence_push(&n->fence, pushed, is_writer(n), clock_now_ms(w, n));
@@ -122,13 +122,15 @@ void supervisor_state(struct node *n, const struct core_saved *saved)
         n->has_saved = true;
     } else {
         n->waiting_state = *saved;
-        n->is_state_waiting = n->supervisor == PROC_FROZEN;
+        n->is_state_waiting = n->supervisor != PROC_DEAD;
     }
 }
 
 /* Who is continued reads what came meanwhile, also from an agent that has died since. */
-static void read_waiting(struct world *w, struct node *n)
+void supervisor_read(struct world *w, struct node *n)
 {
+    if (!supervisor_runs(n))
+        return; /* its machine is still frozen */
     if (n->is_push_waiting)
         supervisor_fence(w, n, &n->waiting);
     n->is_push_waiting = false;
@@ -187,6 +189,8 @@ void supervisor_start(struct world *w, struct node *n)
     n->supervisor = PROC_ALIVE;
     n->supervisor_epoch++;
     n->nets_at_us = 0;
+    n->is_push_waiting = false;
+    n->is_state_waiting = false;
     n->service_wanted = true;
     if (!n->pg.adopted)
         fence_clear(&n->fence);
@@ -205,8 +209,6 @@ void supervisor_freeze(struct world *w, struct node *n)
         return;
     trace_line(w, n->index, "super", "stopped");
     n->supervisor = PROC_FROZEN;
-    n->is_push_waiting = false;
-    n->is_state_waiting = false;
 }
 
 void supervisor_thaw(struct world *w, struct node *n)
@@ -216,7 +218,7 @@ void supervisor_thaw(struct world *w, struct node *n)
     trace_line(w, n->index, "super", "continued");
     n->supervisor = PROC_ALIVE;
     node_unpark(w, n, 2 * US_PER_MS);
-    read_waiting(w, n);
+    supervisor_read(w, n);
     op_supervisor_back(w, n);
     supervisor_arm_nets(w, n);
 }

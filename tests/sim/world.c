@@ -443,6 +443,7 @@ void node_thaw(struct world *w, struct node *n)
     judge_on_ack_change(w, n);
     /* The processes get their turn one after the other. */
     node_unpark(w, n, 15 * US_PER_MS);
+    supervisor_read(w, n);
     net_changed(w);
 }
 
