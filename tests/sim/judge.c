@@ -423,11 +423,18 @@ void judge_on_release(struct world *w, int node)
 
 /* ---- operations ---- */
 
+/* A person asked this node for it: a moment ago, or for a reinitialization that still waits for a
+ * leader to copy from. */
+static bool was_asked(const struct world *w, const struct node *n)
+{
+    return n->requested_us != 0 &&
+           (w->now_us - n->requested_us < REQUEST_US || n->core.request.reinit);
+}
+
 static void judge_keep_data(struct world *w, struct node *n, const struct action *action)
 {
     const struct policy *policy = &w->setup.policy; /* nobody changes what this is about */
     bool has_data = n->pg.data_dir == DATA_DIR_VALID || n->pg.data_dir == DATA_DIR_HALF;
-    bool asked = n->requested_us != 0 && w->now_us - n->requested_us < REQUEST_US;
 
     if (!has_data)
         return;
@@ -438,7 +445,7 @@ static void judge_keep_data(struct world *w, struct node *n, const struct action
             judge_find(w, "keep data", "%s rewinds, and use_pg_rewind is off", n->name);
         return;
     }
-    if (!asked && !policy->remove_data_directory_on_diverged_timelines &&
+    if (!was_asked(w, n) && !policy->remove_data_directory_on_diverged_timelines &&
         !policy->remove_data_directory_on_rewind_failure)
         judge_find(w, "keep data", "%s replaces its data, and nobody allowed it", n->name);
 }
@@ -450,9 +457,7 @@ static bool touches_server(enum op_kind kind)
 
 static void judge_pause(struct world *w, struct node *n, enum op_kind kind)
 {
-    bool asked = n->requested_us != 0 && w->now_us - n->requested_us < REQUEST_US;
-
-    if (!touches_server(kind) || asked || n->paused_since_us == 0 || !w->judge.paused ||
+    if (!touches_server(kind) || was_asked(w, n) || n->paused_since_us == 0 || !w->judge.paused ||
         w->now_us - n->paused_since_us < 10 * US_PER_S ||
         w->now_us - w->judge.pause_changed_us < 10 * US_PER_S)
         return;
