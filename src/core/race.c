@@ -9,7 +9,8 @@ enum {
     SILENT_PEER_WAIT_MS = 100,  /* nobody waits longer for one that was silent a moment ago */
     PRIMARY_PEER_WAIT_MS = 500, /* at most, before a live primary is asked again */
     AHEAD_PACE_MS = 1000,
-    RENEWAL_SLACK_MS = 1500,    /* etcd tells whole seconds, and half a second of tick */
+    LEASE_SECOND_MS = 1000,     /* etcd tells whole seconds, rounded down */
+    RENEWAL_SLACK_MS = 1500,    /* one of them, and half a second of tick */
     EXPIRY_SLACK_MS = 200,
     DEAD_END_MARGIN_MS = 2000
 };
@@ -86,7 +87,11 @@ static int64_t former_fence_ms(const struct core *core)
      * early, does not: its holder may write for up to one ttl after the last proof that it could
      * still be renewed. Neither does a lease that ran out while the holder's clock stood still (a
      * virtual machine was paused), and that one can only be known from its own words. */
-    return expired ? former->told_until_ms : former->lost_at_ms + core->lease.ttl_ms;
+    if (!expired)
+        return former->lost_at_ms + core->lease.ttl_ms;
+    /* And what seems to have run out may have been revoked in its last second. */
+    return max_ms(former->told_until_ms,
+                  former->expires_by_ms - policy_fence_margin_ms(core->lease.ttl_ms));
 }
 
 /* While somebody else leads: how long its lease still lasts, and whether it is silent. */
@@ -103,6 +108,20 @@ void race_watch_holder(struct step *step)
     }
 }
 
+/* The last second of a lease begins with the first answer that tells it, unless it may have been
+ * renewed between that one and this. */
+static void bound_lease(struct core *core, const struct event *event)
+{
+    struct core_former *former = &core->former;
+    int64_t left_ms = max_ms(event->u.call.ttl_ms, 0) + LEASE_SECOND_MS;
+    int64_t apart_ms = core->now_ms - former->answer_sent_at_ms;
+    bool is_renewed = left_ms > core->lease.ttl_ms - apart_ms;
+
+    if (is_renewed || former->expires_by_ms > core->now_ms + left_ms)
+        former->expires_by_ms = core->now_ms + left_ms;
+    former->answer_sent_at_ms = event->u.call.sent_at_ms;
+}
+
 static void on_lease_answer(struct step *step, const struct event *event)
 {
     struct core *core = step->core;
@@ -112,6 +131,7 @@ static void on_lease_answer(struct step *step, const struct event *event)
     if (event->u.call.outcome != OUTCOME_OK || event->u.call.lease_id != former->lease_id)
         return;
     former->expires_at_ms = event->u.call.sent_at_ms + max_ms(event->u.call.ttl_ms, 0);
+    bound_lease(core, event);
     int64_t usual_ms = ttl_ms - policy_renew_interval_ms(ttl_ms) - RENEWAL_SLACK_MS;
     if (event->u.call.ttl_ms >= usual_ms)
         return;

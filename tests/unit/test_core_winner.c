@@ -163,6 +163,41 @@ static void only_an_answer_about_its_lease_counts(void **state)
     }
 }
 
+static void answer_about_its_lease(struct rig *rig, int64_t ttl_ms)
+{
+    struct event event = rig_event(rig, EVENT_CALL);
+
+    event.u.call.call = CALL_LEASE_ASK;
+    event.u.call.outcome = OUTCOME_OK;
+    event.u.call.lease_id = RIG_OTHER_LEASE;
+    event.u.call.sent_at_ms = rig->now_ms;
+    event.u.call.ttl_ms = ttl_ms;
+    rig_step(rig, &event);
+}
+
+/* etcd tells whole seconds: a lease with 0 left may be revoked early like any other, and its holder
+ * writes until the margin before the end of that second. */
+static void last_second_of_a_lease_is_waited_for(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct rig rig;
+        rig_start_follower(&rig);
+        rig.now_ms += 1000;
+        answer_about_its_lease(&rig, i == 3 ? 3000 : 0);
+        rig.now_ms += 499;
+        if (i > 0)
+            answer_about_its_lease(&rig, 0); /* by the first answer it is nearly over */
+        if (i == 2)
+            rig.now_ms += 1;
+        lose_leader(&rig, true);
+        win(&rig);
+        assert_int_equal(waits(&rig), i != 2);
+        if (i == 3)
+            assert_int_equal(rig.core.key.hold_until_ms, rig.now_ms + 500);
+    }
+}
+
 /* --- rounds of questions --- */
 
 static void round_ends_when_somebody_leads(void **state)
@@ -479,6 +514,7 @@ int main(void)
         cmocka_unit_test(waiting_winner_remembers_the_holder),
         cmocka_unit_test(leader_on_a_new_lease_is_asked_about_that_one),
         cmocka_unit_test(only_an_answer_about_its_lease_counts),
+        cmocka_unit_test(last_second_of_a_lease_is_waited_for),
         cmocka_unit_test(round_ends_when_somebody_leads),
         cmocka_unit_test(answers_without_a_lease_win_nothing),
         cmocka_unit_test(key_is_not_asked_for_twice),

@@ -75,6 +75,8 @@ struct core_former {
     char name[NAME_SIZE];
     int64_t lease_id;
     int64_t expires_at_ms;  /* not before: from the last answer about its lease; 0 never asked */
+    int64_t expires_by_ms;  /* not after, if it was not renewed since the last answer */
+    int64_t answer_sent_at_ms; /* when that one was asked for; 0 never */
     int64_t lost_at_ms;     /* when the cluster became leaderless; 0 it is not */
     int64_t told_until_ms;  /* it said itself that it may write until then; 0 it did not */
     bool left_cleanly;      /* its member key says that it stopped */
