@@ -144,12 +144,21 @@ static void take_policy(struct core *core)
     core->policy = *new;
 }
 
+/* Whoever made the first view has just heard etcd. How long it was silent before is measured by
+ * what that view says, for until then nothing else did. */
+static void end_first_silence(struct core *core, const struct policy *policy)
+{
+    if (core->now_ms - core->silent_since_ms > policy->loop_wait_ms + policy->retry_timeout_ms)
+        core->etcd_back_at_ms = core->now_ms;
+    core->silent_since_ms = core->now_ms;
+}
+
 static void on_view(struct step *step, const struct event *event)
 {
     struct core *core = step->core;
 
     if (core->view == NULL)
-        core->silent_since_ms = core->now_ms; /* whoever made it has just heard etcd */
+        end_first_silence(core, &event->u.view.view->policy);
     core->view = event->u.view.view;
     if (core->cluster_id != 0 && core->cluster_id != core->view->cluster_id)
         forget_store(step);

@@ -235,6 +235,27 @@ static void peer_ahead_is_waited_for_when_etcd_is_silent_for_both(void **state)
 }
 
 /* The short round spares a silent former holder, not a peer whose answer is slow. */
+/* An agent that tried in vain since its start has not heard etcd either, though nobody told it yet
+ * how long is long. */
+static void peer_ahead_is_waited_for_when_etcd_was_silent_since_our_start(void **state)
+{
+    (void)state;
+    for (int is_late = 0; is_late < 2; is_late++) {
+        struct rig rig;
+        struct peer_answer you = rig_standby("you", 5001);
+        you.etcd_silent = true;
+        rig_init(&rig);
+        rig.now_ms += is_late ? 3001 : 3000;
+        rig_become_standby(&rig, 5000);
+        rig_post_view(&rig, true);
+        rig_answer(&rig, CALL_LEASE_GRANT, OUTCOME_OK);
+        rig_post_local(&rig);
+        assert_non_null(rig_find(&rig, ACTION_PEERS_ASK));
+        rig_peers(&rig, &you, 1);
+        assert_int_equal(rig.core.reason == REASON_RACE_PEER_AHEAD, is_late);
+    }
+}
+
 static void slow_peer_is_asked_again_with_more_patience(void **state)
 {
     struct peer_answer silent = {.fence_left_ms = -1};
@@ -487,6 +508,7 @@ int main(void)
         cmocka_unit_test(others_go_first),
         cmocka_unit_test(others_that_cannot_lead_do_not_block),
         cmocka_unit_test(peer_ahead_is_waited_for_when_etcd_is_silent_for_both),
+        cmocka_unit_test(peer_ahead_is_waited_for_when_etcd_was_silent_since_our_start),
         cmocka_unit_test(slow_peer_is_asked_again_with_more_patience),
         cmocka_unit_test(unfit_members_do_not_race),
         cmocka_unit_test(tolerable_lag_and_ancestor_may_race),
