@@ -573,8 +573,8 @@ static void force_failover(struct world *w)
 
         if (n->pg.data_dir == DATA_DIR_HALF)
             return; /* it may hold more */
-        if (n->pg.data_dir != DATA_DIR_VALID)
-            continue;
+        if (n->pg.data_dir != DATA_DIR_VALID || n->identity.tags.nofailover)
+            continue; /* what only a member has that may not lead is as good as lost */
         timeline = w->branches[wal_branch_at(w, n->pg.branch, lsn)].timeline;
         if (view_is_on_history(now, timeline, lsn) &&
             lsn + (uint64_t)now->policy.maximum_lag_on_failover_bytes >= now->optime_lsn)
