@@ -102,7 +102,9 @@ static bool
 agent_next_event(struct agent *agent, struct event *ret)
 {
     *ret = (struct event){.now_ms = clock_boot_ms(), .now_wall_ms = clock_wall_ms()};
-    if (agent->is_local_dirty) {
+    /* Before the first look nothing is known of a server that runs already, not even whether it
+     * is a standby. The look's end asks for another turn. */
+    if (agent->is_local_dirty && local_watch_has_looked(agent->local)) {
         agent->is_local_dirty = false;
         ret->kind = EVENT_LOCAL;
         ret->u.local = local_watch_publish(agent->local);

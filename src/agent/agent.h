@@ -239,6 +239,8 @@ void local_watch_set_standby(struct local_watch *watch, bool is_standby);
 void local_watch_set_follows(struct local_watch *watch, const char *name);
 /* From the supervisor: ended, and no process of it is left. */
 void local_watch_on_exited(struct local_watch *watch, const struct proto_exited *exited);
+/* Whether a look has come to its end since we started: before that nothing is known. */
+bool local_watch_has_looked(const struct local_watch *watch);
 /* Copies what is known into the buffer that the core will look at next and returns it. */
 const struct local *local_watch_publish(struct local_watch *watch);
 /* As published last. */

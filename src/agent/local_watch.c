@@ -61,7 +61,7 @@ struct local_watch {
     /* Disk. */
     struct pg_inspection *inspection;
     bool has_inspection;
-    int64_t inspected_at_ms; /* the disk answered last */
+    int64_t inspected_at_ms; /* the disk answered last, or our start */
     struct job *inspecting;
     struct job *wal_end_job;
     uint64_t wal_end_lsn;        /* of the control file whose checkpoint is wal_end_checkpoint */
@@ -307,6 +307,12 @@ fill_sql(struct local_watch *watch, struct local *local)
     fill_follows(watch, status, local);
 }
 
+bool
+local_watch_has_looked(const struct local_watch *watch)
+{
+    return watch->looked_at_ms != 0;
+}
+
 const struct local *
 local_watch_publish(struct local_watch *watch)
 {
@@ -520,6 +526,14 @@ look_wal_end(struct local_watch *watch)
         look_finish(watch);
 }
 
+/* Nothing can be said about the server, so nothing is said. */
+static void
+look_later(struct local_watch *watch)
+{
+    watch->is_looking = false;
+    loop_timer_arm(watch->timer, clock_boot_ms() + LOCAL_DOWN_MS);
+}
+
 /* ---- A postmaster that nobody of us started ---- */
 
 static void
@@ -535,9 +549,7 @@ look_on_adopted(void *arg, const struct proto_message *message, int error)
     }
     log_error("cannot take over the running PostgreSQL pid=%lld: %s",
               (long long)watch->inspection->process.pid, strerror(error));
-    /* Neither ours nor gone: nothing can be said about it, so nothing is said. */
-    watch->is_looking = false;
-    loop_timer_arm(watch->timer, clock_boot_ms() + LOCAL_DOWN_MS);
+    look_later(watch); /* neither ours nor gone */
 }
 
 static void
@@ -568,8 +580,7 @@ look_is_silence_borne(const struct local_watch *watch)
 {
     int64_t limit_ms = agent_policy(watch->agent)->primary_start_timeout_ms;
 
-    return watch->process.pid != 0 && watch->has_inspection &&
-           clock_boot_ms() - watch->inspected_at_ms < limit_ms;
+    return watch->process.pid != 0 && clock_boot_ms() - watch->inspected_at_ms < limit_ms;
 }
 
 static void
@@ -581,7 +592,10 @@ look_on_disk(const struct pg_inspection *inspection, const struct err *err, void
     if (inspection == NULL) {
         log_error("the data directory cannot be looked at: %s", err->text);
         if (look_is_silence_borne(watch)) {
-            look_sql(watch);
+            if (watch->has_inspection)
+                look_sql(watch);
+            else
+                look_later(watch);
             return;
         }
         *watch->inspection = (struct pg_inspection){.kind = PG_DIR_UNREADABLE};
@@ -699,6 +713,7 @@ local_watch_new(struct agent *agent)
     struct err err;
 
     watch->agent = agent;
+    watch->inspected_at_ms = clock_boot_ms();
     watch->sql = local_sql_new(agent);
     watch->shown[0] = mem_new(1, sizeof(struct local));
     watch->shown[1] = mem_new(1, sizeof(struct local));

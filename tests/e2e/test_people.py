@@ -60,6 +60,24 @@ def shows(node, name, value):
 
 # ---- Agents and configuration ----
 
+def test_agent_is_replaced_while_the_disk_is_slow(cluster):
+    """What the new agent has not seen yet it does not judge: a standby is not taken for a primary."""
+    replica = cluster.replicas()[0]
+    before, since = postmasters(cluster), len(replica.log_text())
+    version = os.path.join(replica.data_dir, "PG_VERSION")
+    os.rename(version, version + ".kept")
+    os.mkfifo(version)  # whoever reads it waits
+    os.chmod(version, 0o666)
+    try:
+        replica.kill("supervisor", signal.SIGUSR2)
+        replica.wait_log("I am %s of" % replica.name, since=since)
+    finally:
+        os.rename(version + ".kept", version)
+    wait_for(lambda: replica.code("/replica") == 200, PATIENCE_S, "%s is healthy" % replica.name)
+    assert postmasters(cluster) == before
+    assert "DEMOTE" not in replica.log_text()[since:], replica.log_path
+
+
 @pytest.mark.parametrize("how", ["SIGUSR2", "kill"])
 def test_agent_restart(cluster, how):
     before = postmasters(cluster)
