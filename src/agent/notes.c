@@ -97,6 +97,21 @@ notes_on_heartbeat(void *arg)
                  text);
 }
 
+/* What a person asked for is told each time it is asked for. */
+static bool
+notes_is_of_people(enum reason reason)
+{
+    static const enum reason reasons[] = {
+        REASON_SWITCHOVER_BEGIN,    REASON_SWITCHOVER_STOP, REASON_SWITCHOVER_RELEASE,
+        REASON_SWITCHOVER_REJECTED, REASON_SWITCHOVER_BACK, REASON_RESTART_BEGIN,
+        REASON_RESTART_DONE,        REASON_RESTART_FAILED,  REASON_REINIT_BEGIN};
+
+    for (size_t i = 0; i < PGH_COUNT(reasons); i++)
+        if (reasons[i] == reason)
+            return true;
+    return false;
+}
+
 /* True if this very decision was taken a moment ago, and again and again since. */
 static bool
 notes_is_repeated(struct agent *agent, const struct action *action)
@@ -120,7 +135,7 @@ notes_write(struct agent *agent, const struct action *action)
     enum reason reason = action->u.note.reason;
     char text[NOTES_TEXT_SIZE];
 
-    if (notes_is_repeated(agent, action))
+    if (notes_is_repeated(agent, action) && !notes_is_of_people(reason))
         return;
     (void)notes_format(reason, action->u.note.member, action->u.note.value, text, sizeof(text));
     /* Both identities are needed to see which of the two is the mistake (BC-02). */
