@@ -15,7 +15,8 @@ FOLDER = os.path.abspath(sys.argv[1])
 KEEP = "--keep" in sys.argv[2:]
 sys.path.insert(0, os.path.join(FOLDER, "lib"))
 
-from cluster import PASSWORDS, REST_PASSWORD, REST_USER, Cluster, find_bin  # noqa: E402
+from cluster import (PASSWORDS, REST_PASSWORD, REST_USER, Cluster, children_of, find_bin,  # noqa: E402
+                     send)
 from etcd import EtcdCluster, wait_for  # noqa: E402
 
 NODES = 3
@@ -220,6 +221,16 @@ def interruptible():
         signal.signal(signo, stop)
 
 
+def end_children():
+    """A process that was being started when the story was broken off is known to nobody yet."""
+    def none_left():
+        pids = children_of(os.getpid())
+        for pid in pids:
+            send(pid, signal.SIGKILL)
+        return not pids
+    wait_for(none_left, 30, "all processes are gone")
+
+
 def change(node, config):
     config["postgresql"]["parameters"] = {"unix_socket_directories": node.folder}
     return config
@@ -241,6 +252,7 @@ def main():
         etcd_ports += [ports.take(2379 + 10 * n), ports.take(2380 + 10 * n)]
         node_ports += [ports.take(5432 + n), ports.take(8008 + n)]
     with contextlib.ExitStack() as stack:
+        stack.callback(end_children)
         etcd = stack.enter_context(EtcdCluster(3, os.path.join(FOLDER, "etcd"), ports=etcd_ports))
         cluster = stack.enter_context(DemoCluster(NODES, os.path.join(FOLDER, "nodes"), etcd,
                                                   change=change, ports=node_ports))

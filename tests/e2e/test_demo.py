@@ -74,7 +74,7 @@ def test_the_whole_story(demo, folder):
     for words in ("as user ", "| Leader  |", "Write outage: ", "comes back", "Successfully switched over",
                   " rows acknowledged, ", "pgheirctl:  ", "REST http://127.0.0.1:", "Done."):
         assert words in text, text
-    assert not pids_of(folder), text
+    wait_for(lambda: not pids_of(folder), 30, "no process is left; " + text)
 
 
 def test_taken_ports_are_passed_over(demo, folder):
@@ -91,7 +91,7 @@ def test_taken_ports_are_passed_over(demo, folder):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0, output(folder)
-    assert not pids_of(folder), output(folder)
+    wait_for(lambda: not pids_of(folder), 30, "no process is left; " + output(folder))
 
 
 @pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -103,7 +103,7 @@ def test_broken_off(demo, folder, signo):
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 130, output(folder)
     assert "everything was cleaned up" in output(folder)
-    assert not pids_of(folder), output(folder)
+    wait_for(lambda: not pids_of(folder), 30, "no process is left; " + output(folder))
 
 
 def test_failed_start_shows_why(demo, folder):
@@ -115,4 +115,4 @@ def test_failed_start_shows_why(demo, folder):
     process = demo(path=os.path.dirname(broken))
     assert process.wait(timeout=60) == 1
     assert "etcd: no space, or so" in output(folder) and "The demo failed: " in output(folder)
-    assert not pids_of(folder), output(folder)
+    wait_for(lambda: not pids_of(folder), 30, "no process is left; " + output(folder))
