@@ -154,6 +154,18 @@ static void replace(struct step *step, const struct member *leader)
     op_begin(step, OP_CLONE, leader->name)->u.op.replace = true;
 }
 
+/* True once it is down. A server that shows rows which the cluster never had serves nobody. */
+static bool is_stopped(struct step *step)
+{
+    const struct core *core = step->core;
+
+    if (server_is_down(core))
+        return true;
+    if (core->local->postmaster != POSTMASTER_STOPPING)
+        stop_server(step, STOP_FAST, core->now_ms + STOP_LIMIT_MS, false);
+    return false;
+}
+
 static void come_back(struct step *step, const struct member *leader)
 {
     struct core *core = step->core;
@@ -173,13 +185,11 @@ static void come_back(struct step *step, const struct member *leader)
     }
     if (!may_rewind && !may_replace) {
         explain(step, REASON_REWIND_IMPOSSIBLE, leader->name, 0);
+        (void)is_stopped(step);
         return;
     }
-    if (!server_is_down(core)) {
-        if (core->local->postmaster != POSTMASTER_STOPPING)
-            stop_server(step, STOP_FAST, core->now_ms + STOP_LIMIT_MS, false);
+    if (!is_stopped(step))
         return;
-    }
     if (gives_up_rewind) {
         replace(step, leader);
         return;

@@ -133,6 +133,26 @@ static void nothing_is_rewound_or_replaced_without_permission(void **state)
     assert_true(clone->u.op.replace);
 }
 
+/* It would show rows that the cluster never had. */
+static void diverged_server_that_may_not_be_changed_is_stopped(void **state)
+{
+    struct rig rig;
+    (void)state;
+    start_as_old_primary(&rig, CONTROL_IN_PRODUCTION);
+    rig_view(&rig)->policy.use_pg_rewind = false;
+    answer_history(&rig, 2, 6000, true);
+    rig_become_standby(&rig, 6001);
+    rig_local(&rig)->postmaster_id = 2;
+    rig_post_local(&rig);
+    rig_op_done(&rig, OP_RESULT_OK);
+    rig_view(&rig)->policy.use_pg_rewind = false;
+    rig_post_view(&rig, true);
+    rig_tick(&rig, 250);
+    answer_history(&rig, 2, 6000, true);
+    assert_int_equal(rig.core.reason, REASON_REWIND_IMPOSSIBLE);
+    assert_non_null(rig_find_op(&rig, OP_STOP));
+}
+
 static void failed_rewinds_end_in_a_clone_only_if_allowed(void **state)
 {
     (void)state;
@@ -525,6 +545,7 @@ int main(void)
         cmocka_unit_test(not_yet_promoted_leader_is_not_believed),
         cmocka_unit_test(crashed_old_primary_finds_its_end_first),
         cmocka_unit_test(nothing_is_rewound_or_replaced_without_permission),
+        cmocka_unit_test(diverged_server_that_may_not_be_changed_is_stopped),
         cmocka_unit_test(failed_rewinds_end_in_a_clone_only_if_allowed),
         cmocka_unit_test(half_rewound_directory_is_never_started),
         cmocka_unit_test(running_standby_changes_its_upstream_by_reload),
