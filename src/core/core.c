@@ -33,7 +33,10 @@ void core_init(struct core *core, const struct identity *identity, uint64_t seed
     core->lease.sent_at_ms = saved->keepalive_sent_at_ms;
     core->lease.renew_now = true;
     core->key.create_revision = saved->leader_create_revision;
-    core->key.fence_until_ms = saved->fence_until_ms;
+    if (saved->leader_create_revision != 0)
+        core->key.fence_until_ms = saved->fence_until_ms;
+    else
+        core->grace_until_ms = saved->fence_until_ms; /* and no second one for the same writer */
     core->key.hold_until_ms = saved->hold_until_ms;
     memcpy(core->key.hold_for, saved->hold_for, NAME_SIZE - 1);
     core->paused = saved->pause_confirmed != 0;
@@ -56,7 +59,7 @@ void core_save(const struct core *core, struct core_saved *ret_saved)
     ret_saved->asked_ttl_ms = core->lease.asked_ttl_ms;
     ret_saved->keepalive_sent_at_ms = core->lease.sent_at_ms;
     ret_saved->leader_create_revision = core->key.create_revision;
-    ret_saved->fence_until_ms = core->key.fence_until_ms;
+    ret_saved->fence_until_ms = right_until_ms(core);
     ret_saved->pause_confirmed = core->pause_is_confirmed ? 1 : 0;
     ret_saved->crash_count = core->crash.count;
     ret_saved->crash_window_at_ms = core->crash.window_at_ms;

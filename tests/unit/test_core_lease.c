@@ -191,6 +191,28 @@ static void lost_lease_is_told_and_read_again(void **state)
     assert_non_null(rig_find_call(&rig, CALL_LEASE_GRANT));
 }
 
+/* A key that vanished leaves its writer one grace, however many agents it sees. */
+static void next_agent_gets_no_second_grace(void **state)
+{
+    struct rig rig;
+    struct core_saved saved;
+    (void)state;
+    rig_start_leader(&rig);
+    rig_set_leader(&rig, NULL, 0);
+    rig.now_ms += 1000;
+    rig_post_view(&rig, true);
+    int64_t until_ms = rig.core.grace_until_ms;
+    assert_true(until_ms > rig.now_ms);
+    core_save(&rig.core, &saved);
+    struct identity identity = rig.core.identity;
+    core_init(&rig.core, &identity, 2, &saved, rig.now_ms + 50);
+    rig.now_ms += 50;
+    rig_post_local(&rig);
+    rig_post_view(&rig, true);
+    assert_int_equal(rig.core.grace_until_ms, until_ms);
+    assert_true(rig.core.fence_sent_until_ms <= until_ms);
+}
+
 static void next_agent_carries_on(void **state)
 {
     struct rig rig;
@@ -557,6 +579,7 @@ int main(void)
         cmocka_unit_test(same_name_under_another_lease_is_not_our_key),
         cmocka_unit_test(vanished_key_is_created_again),
         cmocka_unit_test(lost_lease_is_told_and_read_again),
+        cmocka_unit_test(next_agent_gets_no_second_grace),
         cmocka_unit_test(next_agent_carries_on),
         cmocka_unit_test(next_agent_waits_for_the_old_fence),
         cmocka_unit_test(next_agent_demotes_even_without_a_view),

@@ -17,7 +17,7 @@ struct core_saved {
     int64_t asked_ttl_ms;
     int64_t keepalive_sent_at_ms;
     int64_t leader_create_revision; /* 0: not the leader */
-    int64_t fence_until_ms;         /* 0: none */
+    int64_t fence_until_ms;         /* right or grace of who writes; 0: none */
     int64_t pause_confirmed;        /* 0 or 1 */
     int64_t crash_count;
     int64_t crash_window_at_ms;
