@@ -66,6 +66,7 @@ void serve_on_release(struct step *step, const struct event *event)
     enum call_outcome outcome = event->u.call.outcome;
 
     if (outcome != OUTCOME_OK) {
+        core->key.doubted_at_ms = core->now_ms;
         core->read_at_ms = core->now_ms;
         return;
     }
@@ -253,6 +254,14 @@ static bool is_unresponsive(const struct core *core)
            core->now_ms - local->sql_ok_at_ms > limit_ms;
 }
 
+/* A release is under way, or was not answered and no read has shown the key since. */
+static bool is_key_doubtful(const struct core *core)
+{
+    return core->calls[CALL_LEADER_RELEASE].in_flight ||
+           (core->key.doubted_at_ms != 0 &&
+            core->view_read_sent_at_ms <= core->key.doubted_at_ms);
+}
+
 void serve(struct step *step)
 {
     struct core *core = step->core;
@@ -260,7 +269,7 @@ void serve(struct step *step)
 
     if (core->paused)
         core->unfit = REASON_NONE; /* whoever paused looks after the server */
-    if (core->calls[CALL_LEADER_RELEASE].in_flight)
+    if (is_key_doubtful(core))
         return; /* nothing is begun on a key that may be gone already */
     if (release_unfit(step) || handover(step) || people_serve(step) || op_is_running(core))
         return;

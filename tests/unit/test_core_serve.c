@@ -581,6 +581,23 @@ static void foreign_data_is_refused(void **state)
     assert_true(rig_noted(&rig, REASON_FOREIGN_SYSID));
 }
 
+/* The key may be gone already: who took it does not wait for a holder that let it go. */
+static void nothing_is_started_on_a_key_that_may_be_released(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_start_leader(&rig);
+    rig.core.calls[CALL_LEADER_RELEASE].in_flight = true;
+    rig_go_down(&rig, CONTROL_SHUT_DOWN);
+    assert_null(rig_find_op(&rig, OP_START_PRIMARY));
+    rig_answer(&rig, CALL_LEADER_RELEASE, OUTCOME_UNKNOWN);
+    assert_null(rig_find_op(&rig, OP_START_PRIMARY));
+    rig_tick(&rig, 1000);
+    assert_null(rig_find_op(&rig, OP_START_PRIMARY));
+    rig_post_view(&rig, true);
+    assert_non_null(rig_find_op(&rig, OP_START_PRIMARY));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -609,6 +626,7 @@ int main(void)
         cmocka_unit_test(refused_release_is_not_repeated_at_once),
         cmocka_unit_test(sigterm_in_pause_leaves_everything),
         cmocka_unit_test(foreign_data_is_refused),
+        cmocka_unit_test(nothing_is_started_on_a_key_that_may_be_released),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

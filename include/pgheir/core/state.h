@@ -64,6 +64,7 @@ struct core_key {
     int64_t vanished_at_ms;     /* our key is gone and nobody has it; 0 no */
     int64_t hold_until_ms;      /* won, but the former holder may write until then; 0 no */
     char hold_for[NAME_SIZE];   /* whose fence we wait for */
+    int64_t doubted_at_ms;      /* a release was not answered: it may be gone; 0 no */
     bool is_unproven;           /* won as a standby, on what was known when it was asked for */
     bool claimed;               /* the new timeline is announced */
     uint32_t claim_timeline;
