@@ -292,6 +292,9 @@ static void judge_best_candidate(struct world *w, const struct node *n)
         const struct node *m = &w->nodes[i];
         uint64_t its;
 
+        /* It must have been there when the others were asked, which was before the key was won. */
+        if (n->won_us - m->disrupted_us <= CALM_US || n->won_us - m->agent_started_us <= CALM_US)
+            continue;
         if (m == n || !is_calm(w, m) || !pg_answers_sql(m) || m->pg.primary || !can_talk(w, n, m) ||
             m->identity.tags.nofailover || m->pg.sysid != n->pg.sysid ||
             view_find_member(&w->etcd.now, m->name) == NULL)
@@ -374,6 +377,13 @@ void judge_on_branch(struct world *w, struct node *n, int32_t branch_idx)
 }
 
 /* Has another registered, eligible member all of what n has? Is there one at all? */
+/* Whoever registers while the release is on its way could be known to nobody. */
+static bool is_heir(const struct world *w, const struct node *m)
+{
+    return view_find_member(&w->etcd.now, m->name) != NULL &&
+           w->now_us - m->agent_started_us > 2 * US_PER_S;
+}
+
 static void find_heirs(struct world *w, const struct node *n, bool *ret_any, bool *ret_complete)
 {
     *ret_any = false;
@@ -383,7 +393,7 @@ static void find_heirs(struct world *w, const struct node *n, bool *ret_any, boo
 
         if (m == n || m->identity.tags.nofailover || m->pg.data_dir != DATA_DIR_VALID)
             continue;
-        *ret_any = *ret_any || view_find_member(&w->etcd.now, m->name) != NULL;
+        *ret_any = *ret_any || is_heir(w, m);
         *ret_complete = *ret_complete || wal_is_on(w, n->pg.branch, n->pg.lsn, m->pg.branch,
                                                    pg_position(w, m));
     }
